@@ -1,0 +1,54 @@
+"""The Kafka topics: names, partitions, configuration. `emitters/contract/topics.toml` is the same as data; a test holds them equal.
+
+Making and checking topics is in `agents/admin.py`: this module only says what they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+
+EVENTS = "job.events"
+PANES = "job.panes"
+DEAD_LETTERS = "job.events.dlq"
+CHECKPOINT = "job.stage1.checkpoint"
+
+_DAY_MS = 86_400_000
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    name: str
+    partitions: int  # default; JOBTIDE_PARTITIONS replaces it for all of them, since stage 1 pairs them by number
+    config: MappingProxyType[str, str]
+
+
+def _topic(name: str, **config: str) -> Topic:
+    return Topic(name, 8, MappingProxyType({k.replace("_", "."): v for k, v in config.items()}))
+
+
+TOPICS: tuple[Topic, ...] = (
+    # Append time, because a producer's clock must not decide retention or the order watermarks rely on.
+    _topic(EVENTS, message_timestamp_type="LogAppendTime", retention_ms=str(7 * _DAY_MS), max_message_bytes=str(2 * _MIB)),
+    _topic(
+        PANES,
+        message_timestamp_type="LogAppendTime",
+        cleanup_policy="compact,delete",
+        retention_ms=str(7 * _DAY_MS),
+        segment_bytes=str(64 * _MIB),
+        max_message_bytes=str(16 * _MIB),
+    ),
+    _topic(DEAD_LETTERS, message_timestamp_type="LogAppendTime", retention_ms=str(30 * _DAY_MS), max_message_bytes=str(4 * _MIB)),
+    # The lag keeps what an outlived owner's writes supersede until the new owner has written it again (see checkpoint/).
+    _topic(
+        CHECKPOINT,
+        message_timestamp_type="LogAppendTime",
+        cleanup_policy="compact",
+        min_compaction_lag_ms="60000",
+        segment_bytes=str(64 * _MIB),
+        segment_ms="600000",
+        min_cleanable_dirty_ratio="0.2",
+        max_message_bytes=str(16 * _MIB),
+    ),
+)
