@@ -1,7 +1,7 @@
 """Real servers for tests, started by the same code as `jobtide up`: Apache Kafka and Valkey on free loopback ports.
 
-Not fakes, not containers. Each context manager yields a running server and ends it; the session fixtures in `conftest.py`
-share one of each between all tests, which keep apart by topic prefix, key prefix and consumer group.
+Not fakes, not containers. Each context manager yields a running server and ends it; the session fixtures in
+`conftest.py` share one of each between all tests, which keep apart by prefixes of topics, keys and consumer groups.
 """
 
 import contextlib

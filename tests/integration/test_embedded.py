@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-
 from jobtide.cli.embedded import claim, ports
 from jobtide.cli.embedded.kafka import Kafka
 from jobtide.cli.embedded.process import Command, Process
 from jobtide.streams.errors import ConfigError
+
 from tests import servers
 
 
@@ -67,9 +67,7 @@ async def test_a_large_checkpoint_batch_fits(kafka_broker: str, prefix: str) -> 
 
 def test_second_starter_ends_the_first_ones_leftover(tmp_path: Path) -> None:
     """A process whose starter is gone holds its claim; the next starter ends it before it starts its own."""
-    program = (
-        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
-    )
+    program = "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
     argv = [sys.executable, "-c", program]
     first = Process(Command("sleeper", argv, grace_s=0.5), tmp_path, tmp_path)
     first.start()

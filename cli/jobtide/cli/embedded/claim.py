@@ -22,7 +22,7 @@ _POLL_S = 0.05
 def take(path: Path, grace_s: float) -> int:
     """Take the claim and return its file descriptor; end a process that an earlier, killed starter left behind.
 
-    The left-over gets SIGTERM, `grace_s` seconds later SIGKILL with its whole group. ConfigError when it still holds on.
+    The left-over gets SIGTERM, `grace_s` seconds later SIGKILL with its whole group. ConfigError if it holds on.
     """
     fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     deadline = time.monotonic() + grace_s

