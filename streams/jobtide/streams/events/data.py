@@ -1,16 +1,15 @@
 """The `data` member of each event family, as bounded structs.
 
-Not the envelope (see `types`) and not meaning (see the folds). `*_us` members are no part of the contract: decode computes them
-from the text members, so that nobody parses a time twice. Optional members take null as absent.
+Not the envelope (see `types`) and not meaning (see the folds). `*_us` members are no part of the contract: decode
+computes them from the text members, so that nobody parses a time twice. Optional members take null as absent.
 """
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import Meta, Struct, field
-
 from jobtide.streams.events import fields as f
+from msgspec import Meta, Struct, field
 
 
 class Error(Struct, gc=False):
@@ -23,7 +22,7 @@ class Error(Struct, gc=False):
 
 
 class JobData(Struct, gc=False, kw_only=True):
-    """One attempt of one job. `attempt` counts from 1; `run_at` is when it becomes eligible; durations are monotonic ms."""
+    """One attempt of one job. `attempt` counts from 1; `run_at` is when it becomes eligible."""
 
     tenant: f.Tenant
     system: f.System
@@ -93,7 +92,7 @@ class RunningJob(Struct, gc=False):
 class WorkerData(Struct, gc=False, kw_only=True):
     """A worker process (or thread, where a backend counts threads).
 
-    `running` is this partition's slice of what it holds; only `complete` slices may be used to say that an attempt is gone.
+    `running` is this partition's slice of what it holds; only a `complete` slice may say that an attempt is gone.
     """
 
     tenant: f.Tenant

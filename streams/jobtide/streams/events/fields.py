@@ -1,7 +1,7 @@
 """Bounded field types of the contract: what msgspec checks in C while it parses.
 
-Only lengths and ranges stand here. Patterns cost ~0.5 µs each as `Meta(pattern=…)`, so `decode` checks those with caches.
-Every bound has its twin in the JSON Schema; a test holds the two together on generated events.
+Only lengths and ranges stand here. Patterns cost ~0.5 µs each as `Meta(pattern=…)`, so `decode` checks those with
+caches. Every bound has its twin in the JSON Schema; a test holds the two together on generated events.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Source = Annotated[str, Meta(min_length=1, max_length=256)]
 Subject = Annotated[str, Meta(min_length=1, max_length=300)]
 EventId = Annotated[str, Meta(min_length=16, max_length=64)]
 Epoch = Annotated[str, Meta(min_length=8, max_length=64)]
-Key = Annotated[str, Meta(min_length=1, max_length=700)]
+Key = Annotated[str, Meta(min_length=1, max_length=400)]
 Short = Annotated[str, Meta(max_length=128)]
 Text = Annotated[str, Meta(max_length=256)]
 TraceState = Annotated[str, Meta(max_length=512)]

@@ -1,7 +1,7 @@
 """Why an event was refused: the closed list that dead letters, counters and gateway answers use.
 
-Not error text: that is `ContractError.detail`. A new reason is an additive change of the contract; the invalid vectors hold
-at least one example of each.
+Not error text: that is `ContractError.detail`. A new reason is an additive change of the contract; the invalid vectors
+hold at least one example of each.
 """
 
 from __future__ import annotations

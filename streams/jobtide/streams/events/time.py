@@ -1,7 +1,7 @@
 """RFC 3339 text to integer microseconds since the epoch.
 
-Not a general date parser and not a clock: it knows one form, `YYYY-MM-DDTHH:MM:SS[.fraction]Z`, because that is the only one the
-contract allows. The text comes from events, the number goes into every fold.
+Not a general date parser and not a clock: it knows one form, `YYYY-MM-DDTHH:MM:SS[.fraction]Z`, because that is the
+only one the contract allows. The text comes from events, the number goes into every fold.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _seconds: dict[str, int] = {}
 def time_us(text: str) -> int:
     """Microseconds since 1970-01-01T00:00:00Z; digits after the sixth are cut off.
 
-    Raises ContractError(BAD_TIME) for anything but RFC 3339 with `Z`, for dates that do not exist, and outside 1970-2099.
+    Raises ContractError(BAD_TIME) for anything but RFC 3339 with `Z`, dates that do not exist, and outside 1970-2099.
 
     >>> time_us("1970-01-01T00:00:01.5Z")
     1500000

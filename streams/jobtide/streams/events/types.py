@@ -7,12 +7,11 @@ ignored at every level, as CloudEvents asks of consumers; additive changes there
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import ClassVar, Literal
-
-from msgspec import Struct
+from typing import ClassVar, Literal, TypeGuard
 
 from jobtide.streams.events import data as d
 from jobtide.streams.events import fields as f
+from msgspec import Struct
 
 
 class Kind(IntEnum):
@@ -49,7 +48,8 @@ class Envelope(Struct, gc=False, kw_only=True, tag_field="type"):
     `time_us` is `time` in microseconds since the epoch, computed by decode.
     """
 
-    kind: ClassVar[int]
+    name: ClassVar[str]  # the type without its version: "job.started"
+    kind: ClassVar[Kind]
 
     specversion: Literal["1.0"]
     id: f.EventId
@@ -69,102 +69,122 @@ class Envelope(Struct, gc=False, kw_only=True, tag_field="type"):
 
 
 class JobEnqueued(Envelope, gc=False, kw_only=True, tag="job.enqueued.v1"):
-    kind: ClassVar[int] = int(Kind.ENQUEUED)
+    name: ClassVar[str] = "job.enqueued"
+    kind: ClassVar[Kind] = Kind.ENQUEUED
     data: d.JobData
 
 
 class JobScheduled(Envelope, gc=False, kw_only=True, tag="job.scheduled.v1"):
-    kind: ClassVar[int] = int(Kind.SCHEDULED)
+    name: ClassVar[str] = "job.scheduled"
+    kind: ClassVar[Kind] = Kind.SCHEDULED
     data: d.JobData
 
 
 class JobStarted(Envelope, gc=False, kw_only=True, tag="job.started.v1"):
-    kind: ClassVar[int] = int(Kind.STARTED)
+    name: ClassVar[str] = "job.started"
+    kind: ClassVar[Kind] = Kind.STARTED
     data: d.RunData
 
 
 class JobHeartbeat(Envelope, gc=False, kw_only=True, tag="job.heartbeat.v1"):
-    kind: ClassVar[int] = int(Kind.HEARTBEAT)
+    name: ClassVar[str] = "job.heartbeat"
+    kind: ClassVar[Kind] = Kind.HEARTBEAT
     data: d.RunData
 
 
 class JobProgress(Envelope, gc=False, kw_only=True, tag="job.progress.v1"):
-    kind: ClassVar[int] = int(Kind.PROGRESS)
+    name: ClassVar[str] = "job.progress"
+    kind: ClassVar[Kind] = Kind.PROGRESS
     data: d.RunData
 
 
 class JobFinished(Envelope, gc=False, kw_only=True, tag="job.finished.v1"):
-    kind: ClassVar[int] = int(Kind.FINISHED)
+    name: ClassVar[str] = "job.finished"
+    kind: ClassVar[Kind] = Kind.FINISHED
     data: d.RunData
 
 
 class JobFailed(Envelope, gc=False, kw_only=True, tag="job.failed.v1"):
-    kind: ClassVar[int] = int(Kind.FAILED)
+    name: ClassVar[str] = "job.failed"
+    kind: ClassVar[Kind] = Kind.FAILED
     data: d.FailedData
 
 
 class JobRetryScheduled(Envelope, gc=False, kw_only=True, tag="job.retry_scheduled.v1"):
-    kind: ClassVar[int] = int(Kind.RETRY_SCHEDULED)
+    name: ClassVar[str] = "job.retry_scheduled"
+    kind: ClassVar[Kind] = Kind.RETRY_SCHEDULED
     data: d.RetryData
 
 
 class JobDead(Envelope, gc=False, kw_only=True, tag="job.dead.v1"):
-    kind: ClassVar[int] = int(Kind.DEAD)
+    name: ClassVar[str] = "job.dead"
+    kind: ClassVar[Kind] = Kind.DEAD
     data: d.DeadData
 
 
 class JobDiscarded(Envelope, gc=False, kw_only=True, tag="job.discarded.v1"):
-    kind: ClassVar[int] = int(Kind.DISCARDED)
+    name: ClassVar[str] = "job.discarded"
+    kind: ClassVar[Kind] = Kind.DISCARDED
     data: d.JobData
 
 
 class JobCancelled(Envelope, gc=False, kw_only=True, tag="job.cancelled.v1"):
-    kind: ClassVar[int] = int(Kind.CANCELLED)
+    name: ClassVar[str] = "job.cancelled"
+    kind: ClassVar[Kind] = Kind.CANCELLED
     data: d.JobData
 
 
 class WorkerOnline(Envelope, gc=False, kw_only=True, tag="worker.online.v1"):
-    kind: ClassVar[int] = int(Kind.WORKER_ONLINE)
+    name: ClassVar[str] = "worker.online"
+    kind: ClassVar[Kind] = Kind.WORKER_ONLINE
     data: d.WorkerData
 
 
 class WorkerHeartbeat(Envelope, gc=False, kw_only=True, tag="worker.heartbeat.v1"):
-    kind: ClassVar[int] = int(Kind.WORKER_HEARTBEAT)
+    name: ClassVar[str] = "worker.heartbeat"
+    kind: ClassVar[Kind] = Kind.WORKER_HEARTBEAT
     data: d.WorkerData
 
 
 class WorkerStopping(Envelope, gc=False, kw_only=True, tag="worker.stopping.v1"):
-    kind: ClassVar[int] = int(Kind.WORKER_STOPPING)
+    name: ClassVar[str] = "worker.stopping"
+    kind: ClassVar[Kind] = Kind.WORKER_STOPPING
     data: d.WorkerData
 
 
 class WorkerOffline(Envelope, gc=False, kw_only=True, tag="worker.offline.v1"):
-    kind: ClassVar[int] = int(Kind.WORKER_OFFLINE)
+    name: ClassVar[str] = "worker.offline"
+    kind: ClassVar[Kind] = Kind.WORKER_OFFLINE
     data: d.WorkerData
 
 
 class QueueSnapshot(Envelope, gc=False, kw_only=True, tag="queue.snapshot.v1"):
-    kind: ClassVar[int] = int(Kind.QUEUE_SNAPSHOT)
+    name: ClassVar[str] = "queue.snapshot"
+    kind: ClassVar[Kind] = Kind.QUEUE_SNAPSHOT
     data: d.QueueSnapshotData
 
 
 class QueuePaused(Envelope, gc=False, kw_only=True, tag="queue.paused.v1"):
-    kind: ClassVar[int] = int(Kind.QUEUE_PAUSED)
+    name: ClassVar[str] = "queue.paused"
+    kind: ClassVar[Kind] = Kind.QUEUE_PAUSED
     data: d.QueueData
 
 
 class QueueResumed(Envelope, gc=False, kw_only=True, tag="queue.resumed.v1"):
-    kind: ClassVar[int] = int(Kind.QUEUE_RESUMED)
+    name: ClassVar[str] = "queue.resumed"
+    kind: ClassVar[Kind] = Kind.QUEUE_RESUMED
     data: d.QueueData
 
 
 class DeployMarked(Envelope, gc=False, kw_only=True, tag="deploy.marked.v1"):
-    kind: ClassVar[int] = int(Kind.DEPLOY_MARKED)
+    name: ClassVar[str] = "deploy.marked"
+    kind: ClassVar[Kind] = Kind.DEPLOY_MARKED
     data: d.DeployData
 
 
 class EmitterStats(Envelope, gc=False, kw_only=True, tag="emitter.stats.v1"):
-    kind: ClassVar[int] = int(Kind.EMITTER_STATS)
+    name: ClassVar[str] = "emitter.stats"
+    kind: ClassVar[Kind] = Kind.EMITTER_STATS
     data: d.StatsData
 
 
@@ -175,3 +195,8 @@ JobEvent = (
 WorkerEvent = WorkerOnline | WorkerHeartbeat | WorkerStopping | WorkerOffline
 QueueEvent = QueueSnapshot | QueuePaused | QueueResumed
 Event = JobEvent | WorkerEvent | QueueEvent | DeployMarked | EmitterStats
+
+
+def is_job(event: Event) -> TypeGuard[JobEvent]:
+    """Whether the event is about a job: its data is a `JobData`."""
+    return event.kind <= LAST_JOB_KIND

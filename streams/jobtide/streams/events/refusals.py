@@ -1,0 +1,41 @@
+"""What a parser said about a bad value, as a `ContractError` with a reason from the closed list.
+
+Not on the hot path: it runs once per refused value. It reads msgspec's messages; the invalid vectors notice when a new
+msgspec words them differently.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from jobtide.streams.errors import ContractError
+from jobtide.streams.events.reasons import Reason
+
+_DETAIL_CHARS = 300
+
+
+def refusal(error: Exception) -> ContractError:
+    """The ContractError for what msgspec raised."""
+    detail = str(error)[:_DETAIL_CHARS]
+    if isinstance(error, RecursionError):
+        return ContractError(Reason.TOO_DEEP, "nested deeper than the parser goes")
+    if isinstance(error, UnicodeDecodeError):
+        return ContractError(Reason.NOT_JSON, f"not UTF-8: byte {error.start}: {error.reason}")
+    if not isinstance(error, msgspec.ValidationError):
+        return ContractError(Reason.NOT_JSON, detail)
+    return ContractError(_reason(detail), detail)
+
+
+def _reason(detail: str) -> Reason:
+    problem, _, path = detail.partition(" - at `$")
+    member = path.rstrip("`").rpartition(".")[2]
+    if problem.startswith("Object missing required field"):
+        return Reason.MISSING_FIELD
+    if problem.startswith("Invalid ") and member == "type":
+        return Reason.UNKNOWN_TYPE
+    if member in ("specversion", "datacontenttype"):
+        return Reason.UNSUPPORTED_VERSION
+    if problem == "Number out of range" or ">=" in problem or "<=" in problem or " of length" in problem:
+        return Reason.OUT_OF_BOUNDS
+    if problem.startswith("Expected `object`") and not member:
+        return Reason.NOT_AN_EVENT
+    return Reason.WRONG_TYPE
