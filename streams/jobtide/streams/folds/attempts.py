@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from jobtide.streams.events import Event, Kind, time_us
+from jobtide.streams.events import JobEvent, Kind
 
 
 class AttemptKey(NamedTuple):
@@ -129,7 +129,7 @@ def join(a: AttemptFacts, b: AttemptFacts) -> AttemptFacts:
     )
 
 
-def facts_of(event: Event, at_us: int) -> Iterator[tuple[AttemptKey, AttemptFacts]]:
+def facts_of(event: JobEvent, at_us: int) -> Iterator[tuple[AttemptKey, AttemptFacts]]:
     """The attempts a job event speaks of, with what it says of each; `at_us` is the event's time, already clamped.
 
     One pair, or two for `job.retry_scheduled`: retrying attempt n enqueues attempt n+1, which may not start before `run_at`.
@@ -139,15 +139,15 @@ def facts_of(event: Event, at_us: int) -> Iterator[tuple[AttemptKey, AttemptFact
     facts = AttemptFacts(
         job_class=d.job_class,
         worker_id=d.worker_id or "",
-        queued_us=time_us(d.enqueued_at) if d.enqueued_at else None,
+        queued_us=d.enqueued_us,
     )
     if kind == Kind.RETRY_SCHEDULED:
         facts.retried_us = at_us
         yield key, facts
-        follower = AttemptFacts(job_class=d.job_class, enqueued_us=at_us, eligible_us=time_us(d.run_at))
+        follower = AttemptFacts(job_class=d.job_class, enqueued_us=at_us, eligible_us=d.run_us)
         yield key._replace(attempt=d.attempt + 1), follower
         return
-    facts.eligible_us = time_us(d.run_at) if d.run_at else None
+    facts.eligible_us = d.run_us
     if kind in (Kind.ENQUEUED, Kind.SCHEDULED):
         facts.enqueued_us = at_us
     elif kind == Kind.STARTED:
@@ -155,7 +155,7 @@ def facts_of(event: Event, at_us: int) -> Iterator[tuple[AttemptKey, AttemptFact
     elif kind == Kind.DEAD:
         facts.dead_us = at_us
     elif kind in OUTCOME_OF_KIND:
-        _set_outcome(facts, OUTCOME_OF_KIND[kind], at_us, d.started_at, d.duration_ms)
+        _set_outcome(facts, OUTCOME_OF_KIND[kind], at_us, d.started_us, d.duration_ms)
     yield key, facts
 
 
@@ -167,11 +167,11 @@ OUTCOME_OF_KIND = {
 }
 
 
-def _set_outcome(facts: AttemptFacts, outcome: Outcome, at_us: int, started_at: str | None, duration_ms: float | None) -> None:
+def _set_outcome(facts: AttemptFacts, outcome: Outcome, at_us: int, started_us: int | None, duration_ms: float | None) -> None:
     facts.outcome, facts.outcome_us = outcome, at_us
     facts.duration_us = round(duration_ms * 1000) if duration_ms is not None else None
-    if started_at:
-        facts.implied_us = time_us(started_at)
+    if started_us is not None:
+        facts.implied_us = started_us
     elif facts.duration_us is not None:
         facts.implied_us = at_us - facts.duration_us
     elif outcome >= Outcome.FAILED:  # it ran, or it could not have failed or finished: then it started no later than this

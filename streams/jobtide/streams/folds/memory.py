@@ -1,0 +1,264 @@
+"""Which attempts of one source partition are remembered, how well, and for how long.
+
+Three ages. Open attempts (waiting or running) are kept until they end. Ended ones keep their facts for a while, because a late or
+contradicting event may still revise what they counted for. After that only an 8-byte hash stays, so that a straggler does not open a job
+that is long over. Every age is judged by append times and counts from the log, never by a clock: folding the same log again forgets the
+same attempts at the same events.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections import deque
+from hashlib import blake2b
+
+import msgspec
+
+from jobtide.streams.folds.attempts import AttemptFacts
+from jobtide.streams.folds.panes import MINUTE_US
+from jobtide.streams.folds.records import SEPARATOR, SeriesKey, encode, join_key
+from jobtide.streams.folds.series import Series
+
+Owner = tuple[str, str, str, str]  # tenant, environment, system, queue
+Key = tuple[Owner, str, int]  # …, job_id, attempt
+
+RECENT_US = 35 * MINUTE_US  # ended attempts keep their facts this long, or until RECENT_LIMIT newer ones have ended
+RECENT_LIMIT = 48_000
+FORGOTTEN_MINUTES = 15  # after that their hashes stay this long
+
+
+class Tracked:
+    """One remembered attempt. `closed_us`, `closed_no`: append time and rank of its ending, None while it is open."""
+
+    __slots__ = ("closed_no", "closed_us", "facts", "key", "persisted", "series", "series_key", "unsaved")
+
+    def __init__(self, key: Key, facts: AttemptFacts, series: Series) -> None:
+        self.key, self.facts = key, facts
+        self.series: Series = series  # only valid while open: an idle series may be dropped
+        self.series_key: SeriesKey = series.key
+        self.closed_us: int | None = None
+        self.closed_no = 0
+        self.unsaved = self.persisted = False
+
+
+class Ended(msgspec.Struct, array_like=True, gc=False):
+    """An ended attempt in the checkpoint, and in memory once it has been saved."""
+
+    key: bytes
+    series_class: str
+    closed_us: int
+    closed_no: int
+    facts: AttemptFacts
+
+
+class Open(msgspec.Struct, array_like=True, gc=False):
+    """An open attempt in the checkpoint (its key is the record's)."""
+
+    series_class: str
+    facts: AttemptFacts
+
+
+class Chunk(msgspec.Struct, array_like=True):
+    """The attempts that ended (or were revised after it) between two checkpoints; later `hashes` only, 8 bytes each."""
+
+    newest_us: int
+    newest_no: int
+    ended: list[msgspec.Raw]
+    hashes: bytes = b""
+
+
+_decode_ended = msgspec.msgpack.Decoder(Ended).decode
+
+
+def key_bytes(key: Key) -> bytes:
+    return join_key((*key[0], key[1], key[2]))
+
+
+def parse_key(text: bytes) -> Key:
+    tenant, environment, system, queue, job_id, attempt = text.decode().split(SEPARATOR)
+    return (tenant, environment, system, queue), job_id, int(attempt)
+
+
+def hash_of(key: bytes) -> int:
+    return int.from_bytes(blake2b(key, digest_size=8).digest(), "big")
+
+
+class Forgotten:
+    """Hashes of attempts that ended long ago, by the minute they ended in."""
+
+    def __init__(self) -> None:
+        self._by_minute: dict[int, set[int] | array[int]] = {}
+        self.newest_us = -1  # no event later than this can belong to a forgotten attempt (clocks agreeing)
+
+    def add(self, hashes: array[int], closed_us: int) -> None:
+        minute = closed_us // MINUTE_US
+        self.newest_us = max(self.newest_us, closed_us)
+        bucket = self._by_minute.setdefault(minute, set())
+        if isinstance(bucket, array):
+            bucket = self._by_minute[minute] = set(bucket)
+        bucket.update(hashes)
+
+    def holds(self, key: Key, now_us: int) -> bool:
+        wanted, oldest = hash_of(key_bytes(key)), now_us // MINUTE_US - FORGOTTEN_MINUTES
+        return any(_contains(bucket, wanted) for minute, bucket in self._by_minute.items() if minute >= oldest)
+
+    def expire(self, now_us: int) -> None:
+        """Drop what is too old, and pack the minutes that get no more hashes: a sorted array takes a tenth of a set."""
+        oldest, packed = now_us // MINUTE_US - FORGOTTEN_MINUTES, self.newest_us // MINUTE_US - 1
+        for minute in list(self._by_minute):
+            bucket = self._by_minute[minute]
+            if minute < oldest:
+                del self._by_minute[minute]
+            elif minute < packed and isinstance(bucket, set):
+                self._by_minute[minute] = array("Q", sorted(bucket))
+
+
+def _contains(bucket: set[int] | array[int], wanted: int) -> bool:
+    if isinstance(bucket, set):
+        return wanted in bucket
+    index = bisect_left(bucket, wanted)
+    return index < len(bucket) and bucket[index] == wanted
+
+
+class AttemptMemory:
+    """The attempts of one source partition."""
+
+    def __init__(self, recent_limit: int = RECENT_LIMIT) -> None:
+        self.open: dict[Key, Tracked] = {}
+        self.ended: dict[Key, Tracked | bytes] = {}  # bytes: an encoded Ended
+        self.forgotten = Forgotten()
+        self.recent_limit = recent_limit
+        self.closed_total = 0
+        self.unsaved: list[Tracked] = []
+        self._chunks: deque[tuple[int, int, int, list[Key]]] = deque()  # number, newest_us, newest_no, keys
+        self._hash_chunks: deque[tuple[int, int]] = deque()  # number, newest_us
+        self._next_chunk = 0
+
+    def recall(self, key: Key, now_us: int) -> Tracked | None:
+        """An ended attempt whose facts are still kept."""
+        found = self.ended.get(key)
+        if type(found) is bytes:
+            stored = _decode_ended(found)
+            if self._too_old(stored.closed_us, stored.closed_no, now_us):
+                return None
+            found = self.ended[key] = self._thaw(key, stored)
+        elif found is not None and self._too_old(found.closed_us or 0, found.closed_no, now_us):
+            return None
+        return found
+
+    def is_over(self, key: Key, time_us: int, now_us: int) -> bool:
+        """True if the attempt ended so long ago that nothing of it counts any more."""
+        return key in self.ended or (time_us <= self.forgotten.newest_us and self.forgotten.holds(key, now_us))
+
+    def close(self, attempt: Tracked, now_us: int) -> None:
+        self.closed_total += 1
+        attempt.closed_us, attempt.closed_no = now_us, self.closed_total
+        self.open.pop(attempt.key, None)
+        self.ended[attempt.key] = attempt
+
+    def touch(self, attempt: Tracked) -> None:
+        if not attempt.unsaved:
+            attempt.unsaved = True
+            self.unsaved.append(attempt)
+
+    def _too_old(self, closed_us: int, closed_no: int, now_us: int) -> bool:
+        return closed_us < now_us - RECENT_US or closed_no <= self.closed_total - self.recent_limit
+
+    @staticmethod
+    def _thaw(key: Key, stored: Ended) -> Tracked:
+        series = Series(SeriesKey(*key[0], stored.series_class))
+        attempt = Tracked(key, stored.facts, series)
+        attempt.closed_us, attempt.closed_no = stored.closed_us, stored.closed_no
+        return attempt
+
+    # -- checkpoint
+
+    def save(self, now_us: int) -> list[tuple[bytes, bytes | None]]:
+        """(key, value) of everything that changed since the last call, and of what became too old."""
+        out: list[tuple[bytes, bytes | None]] = []
+        ended: list[msgspec.Raw] = []
+        keys: list[Key] = []
+        newest_us = newest_no = 0
+        for attempt in self.unsaved:
+            attempt.unsaved = False
+            text = key_bytes(attempt.key)
+            if attempt.closed_us is None:
+                if attempt.key in self.open:
+                    attempt.persisted = True
+                    out.append((b"a" + text, encode(Open(attempt.series_key.job_class, attempt.facts))))
+                elif attempt.persisted:  # given up at the bound
+                    out.append((b"a" + text, None))
+                continue
+            if attempt.persisted:
+                attempt.persisted = False
+                out.append((b"a" + text, None))
+            stored = encode(Ended(text, attempt.series_key.job_class, attempt.closed_us, attempt.closed_no, attempt.facts))
+            self.ended[attempt.key] = stored
+            ended.append(msgspec.Raw(stored))
+            keys.append(attempt.key)
+            newest_us, newest_no = max(newest_us, attempt.closed_us), max(newest_no, attempt.closed_no)
+        self.unsaved = []
+        if ended:
+            out.append((_chunk_key(self._next_chunk), encode(Chunk(newest_us, newest_no, ended))))
+            self._chunks.append((self._next_chunk, newest_us, newest_no, keys))
+            self._next_chunk += 1
+        out.extend(self._age(now_us))
+        return out
+
+    def _age(self, now_us: int) -> list[tuple[bytes, bytes | None]]:
+        out: list[tuple[bytes, bytes | None]] = []
+        while self._chunks and self._too_old(self._chunks[0][1], self._chunks[0][2], now_us):
+            number, newest_us, newest_no, keys = self._chunks.popleft()
+            hashes = array("Q")
+            for key in keys:
+                if self._forget(key, now_us):
+                    hashes.append(hash_of(key_bytes(key)))
+            self.forgotten.add(hashes, newest_us)
+            self._hash_chunks.append((number, newest_us))
+            out.append((_chunk_key(number), encode(Chunk(newest_us, newest_no, [], hashes.tobytes()))))
+        oldest_us = (now_us // MINUTE_US - FORGOTTEN_MINUTES) * MINUTE_US
+        while self._hash_chunks and self._hash_chunks[0][1] < oldest_us:
+            out.append((_chunk_key(self._hash_chunks.popleft()[0]), None))
+        self.forgotten.expire(now_us)
+        return out
+
+    def _forget(self, key: Key, now_us: int) -> bool:
+        """Drop an ended attempt; False if a newer chunk still has to do it."""
+        found = self.ended.get(key)
+        if found is None:
+            return False
+        if type(found) is bytes:
+            stored = _decode_ended(found)
+            closed_us, closed_no = stored.closed_us, stored.closed_no
+        else:
+            closed_us, closed_no = found.closed_us or 0, found.closed_no
+        if not self._too_old(closed_us, closed_no, now_us):
+            return False
+        del self.ended[key]
+        return True
+
+    def load_open(self, key: Key, attempt: Tracked) -> None:
+        attempt.persisted = True
+        self.open[key] = attempt
+
+    def load_chunk(self, number: int, chunk: Chunk) -> None:
+        """Chunks must come in the order of their numbers."""
+        self._next_chunk = max(self._next_chunk, number + 1)
+        if not chunk.ended:
+            hashes = array("Q")
+            hashes.frombytes(chunk.hashes)
+            self.forgotten.add(hashes, chunk.newest_us)
+            self._hash_chunks.append((number, chunk.newest_us))
+            return
+        keys: list[Key] = []
+        for raw in chunk.ended:
+            stored = bytes(raw)
+            key = parse_key(_decode_ended(stored).key)
+            self.ended[key] = stored
+            keys.append(key)
+        self._chunks.append((number, chunk.newest_us, chunk.newest_no, keys))
+
+
+def _chunk_key(number: int) -> bytes:
+    return b"t%016x" % number

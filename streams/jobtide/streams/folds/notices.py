@@ -1,0 +1,67 @@
+"""The newest word of each worker and queue in one source partition: passed on whole, since these events are absolute already.
+
+Not counted and not joined: the event with the later time wins. Stage 2 puts a worker's slices from all partitions together.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from jobtide.streams.events import Event, Kind, QueueEvent, WorkerEvent
+from jobtide.streams.folds.records import QUEUE, WORKER, encode, join_key
+
+KEPT_US = 24 * 3600 * 1_000_000
+
+
+class Notice(msgspec.Struct, array_like=True):
+    """`kind` is the event's Kind; `data` its data as a plain mapping."""
+
+    kind: int
+    time_us: int
+    data: dict[str, object]
+
+
+class Notices:
+    """At most one notice per worker, queue, and pause state of a queue."""
+
+    def __init__(self) -> None:
+        self._newest: dict[bytes, Notice] = {}
+        self._unsaved: dict[bytes, None] = {}
+        self._unpublished: dict[bytes, None] = {}
+
+    def note(self, event: Event, time_us: int) -> None:
+        """Keep a worker or queue event if it is not older than what is known; others (deploy marks) are history's."""
+        key = _key(event)
+        if key is None:
+            return
+        known = self._newest.get(key)
+        if known is not None and known.time_us > time_us:
+            return
+        data = {k: v for k, v in msgspec.to_builtins(event.data).items() if v is not None}
+        self._newest[key] = Notice(event.kind, time_us, data)
+        self._unsaved[key] = self._unpublished[key] = None
+
+    def take_unpublished(self) -> list[tuple[bytes, Notice]]:
+        keys, self._unpublished = self._unpublished, {}
+        return [(key, self._newest[key]) for key in keys if key in self._newest]
+
+    def save(self, now_us: int) -> list[tuple[bytes, bytes | None]]:
+        keys, self._unsaved = self._unsaved, {}
+        out: list[tuple[bytes, bytes | None]] = [(b"n" + k, encode(self._newest[k])) for k in keys]
+        for key in [k for k, n in self._newest.items() if now_us - n.time_us > KEPT_US]:
+            del self._newest[key]
+            out.append((b"n" + key, None))
+        return out
+
+    def load(self, key: bytes, notice: Notice) -> None:
+        self._newest[key] = notice
+        self._unpublished[key] = None
+
+
+def _key(event: Event) -> bytes | None:
+    if isinstance(event, WorkerEvent):
+        return join_key((WORKER.decode(), event.data.tenant, event.data.environment, event.data.system, event.data.worker_id))
+    if isinstance(event, QueueEvent):
+        about = "size" if event.kind == Kind.QUEUE_SNAPSHOT else "pause"
+        return join_key((QUEUE.decode(), event.data.tenant, event.data.environment, event.data.system, event.data.queue, about))
+    return None

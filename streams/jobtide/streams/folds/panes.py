@@ -1,0 +1,77 @@
+"""A pane: what one series counted in one tumbling second or minute, as seen from one source partition.
+
+A pane is a sum of attempts' contributions in a commutative group: what was added can be taken out again when a later event changes the
+facts, and panes of several partitions add up. Hence no maximum and no first/last in it; the highest histogram bucket stands for the
+maximum (within 1 %).
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from jobtide.streams.folds.attempts import Field
+from jobtide.streams.sketches import histogram
+
+SECOND_US = 1_000_000
+MINUTE_US = 60 * SECOND_US
+SECOND_PANES_KEPT_US = 180 * SECOND_US  # later revisions touch only the minute
+MINUTE_PANES_KEPT_US = 65 * MINUTE_US  # later ones are counted and go to history only
+
+
+class Pane(msgspec.Struct, array_like=True):
+    """Counts by Field, samples in µs. `version`: source offset of the newest message in it. `running`, `waiting`: the series then."""
+
+    version: int = -1
+    running: int = 0
+    waiting: int = 0
+    negative_waits: int = 0
+    wait_sum_us: int = 0
+    ok_sum_us: int = 0
+    failed_sum_us: int = 0
+    counts: list[int] = msgspec.field(default_factory=lambda: [0] * len(Field))
+    wait: dict[int, int] = {}
+    run_ok: dict[int, int] = {}
+    run_failed: dict[int, int] = {}
+
+
+def count(pane: Pane, field: int, sample_us: int | None, sign: int) -> None:
+    """Add one contribution (sign 1), or take it out again (sign -1)."""
+    pane.counts[field] += sign
+    if sample_us is None:
+        return
+    clipped = sample_us
+    if sample_us < 0:  # clocks disagree: kept raw in history, 0 in the histogram, counted here
+        clipped = 0
+        if field == Field.STARTED:
+            pane.negative_waits += sign
+    index = histogram.bucket(clipped)
+    if field == Field.STARTED:
+        pane.wait_sum_us += sign * clipped
+        samples = pane.wait
+    elif field == Field.FINISHED:
+        pane.ok_sum_us += sign * clipped
+        samples = pane.run_ok
+    elif field == Field.FAILED:
+        pane.failed_sum_us += sign * clipped
+        samples = pane.run_failed
+    else:
+        return
+    total = samples.get(index, 0) + sign
+    if total:
+        samples[index] = total
+    else:
+        samples.pop(index, None)
+
+
+def merge(into: Pane, other: Pane, sign: int = 1) -> None:
+    """Add another pane's numbers, or take them out. Versions and gauges are not sums: they stay as they are."""
+    into.negative_waits += sign * other.negative_waits
+    into.wait_sum_us += sign * other.wait_sum_us
+    into.ok_sum_us += sign * other.ok_sum_us
+    into.failed_sum_us += sign * other.failed_sum_us
+    counts = into.counts
+    for index, n in enumerate(other.counts):
+        counts[index] += sign * n
+    histogram.add(into.wait, other.wait, sign)
+    histogram.add(into.run_ok, other.run_ok, sign)
+    histogram.add(into.run_failed, other.run_failed, sign)

@@ -1,0 +1,91 @@
+"""The records stage 1 leaves in Kafka, as bytes: keys and values of `job.panes` and of the checkpoint.
+
+Only the form. What is in them and when they are written is decided by the folds; sending them is the agents' work. Keys are text parts
+joined by U+001F, so that compaction keeps the newest of each; values are msgpack. A change of a value's shape means a new topic name.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+from zlib import crc32
+
+import msgspec
+
+from jobtide.streams.folds.attempts import AttemptKey
+from jobtide.streams.folds.panes import Pane
+
+SEPARATOR = "\x1f"
+_SEPARATOR_BYTES = b"\x1f"
+
+PANE, TICK, GAUGE, WORKER, QUEUE, LEDGER = b"p", b"t", b"g", b"w", b"q", b"l"
+
+encode = msgspec.msgpack.Encoder().encode
+decode_pane = msgspec.msgpack.Decoder(Pane).decode
+
+
+class Record(NamedTuple):
+    """One record for a Kafka topic; a value of None deletes the key."""
+
+    key: bytes
+    value: bytes | None
+
+
+class SeriesKey(NamedTuple):
+    """The unit of live numbers: one class of one queue."""
+
+    tenant: str
+    environment: str
+    system: str
+    queue: str
+    job_class: str
+
+
+class Tick(msgspec.Struct, array_like=True):
+    """Everything of source `partition` before `watermark_us` has been published. `state`: active, idle or lagging."""
+
+    partition: int
+    version: int
+    watermark_us: int
+    state: str
+    late_dropped: int = 0
+    rejected: int = 0
+
+
+class Gauge(msgspec.Struct, array_like=True):
+    """Attempts of a series that run or wait now, as one source partition counts them."""
+
+    version: int
+    running: int
+    waiting: int
+
+
+def join_key(parts: tuple[Any, ...]) -> bytes:
+    return SEPARATOR.join(map(str, parts)).encode()
+
+
+def attempt_key(key: AttemptKey) -> bytes:
+    return join_key(key)
+
+
+def parse_attempt_key(text: bytes) -> AttemptKey:
+    *names, attempt = text.decode().split(SEPARATOR)
+    return AttemptKey(names[0], names[1], names[2], names[3], names[4], int(attempt))
+
+
+def pane_key(size_s: int, start_s: int, partition: int, series: bytes) -> bytes:
+    return b"p\x1f%d\x1f%d\x1f%d\x1f%b" % (size_s, start_s, partition, series)
+
+
+def parse_pane_key(key: bytes) -> tuple[int, int, int, bytes]:
+    """(size in s, start in s, source partition, series)"""
+    _, size, start, partition, series = key.split(_SEPARATOR_BYTES, 4)
+    return int(size), int(start), int(partition), series
+
+
+def series_from(text: bytes) -> SeriesKey:
+    return SeriesKey(*text.decode().split(SEPARATOR))
+
+
+def panes_partition(series: bytes, partitions: int) -> int:
+    """The partition of job.panes that holds everything of a series."""
+    return crc32(series) % partitions
