@@ -25,16 +25,16 @@ class JobData(Struct, gc=False, kw_only=True):
     """One attempt of one job. `attempt` counts from 1; `run_at` is when it becomes eligible."""
 
     tenant: f.Tenant
+    environment: f.Environment = "default"
     system: f.System
     queue: f.Name
     job_class: f.Name
     job_id: f.Name
     attempt: f.Attempt
-    environment: f.Environment = "default"
     worker_id: f.Name | None = None
     enqueued_at: f.Timestamp | None = None
-    started_at: f.Timestamp | None = None
     run_at: f.Timestamp | None = None
+    started_at: f.Timestamp | None = None
     duration_ms: f.Milliseconds | None = None
     wait_ms: f.Milliseconds | None = None
     expected_ms: f.Milliseconds | None = None
@@ -176,3 +176,6 @@ class StatsData(Struct, gc=False, kw_only=True):
     clean: bool | None = None
     epoch: f.Epoch | None = None
     interval_ms: f.Milliseconds | None = None
+
+
+Data = JobData | WorkerData | QueueData | QueueSnapshotData | DeployData | StatsData

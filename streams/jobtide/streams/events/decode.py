@@ -14,8 +14,8 @@ from jobtide.streams.events import data as d
 from jobtide.streams.events.names import check_names, check_owner, known
 from jobtide.streams.events.reasons import Reason
 from jobtide.streams.events.refusals import refusal
-from jobtide.streams.events.time import time_us
-from jobtide.streams.events.types import Event, is_job
+from jobtide.streams.events.time import micros, millis, seconds, time_us
+from jobtide.streams.events.types import LAST_JOB_KIND, Event, JobEvent
 
 MAX_EVENT_BYTES = 32 * 1024
 MAX_PACK_BYTES = 256 * 1024
@@ -30,7 +30,10 @@ _raws = msgspec.json.Decoder(list[msgspec.Raw])
 def decode(value: bytes) -> list[Event]:
     """All events of one Kafka value. Raises ContractError for the first one that breaks the contract."""
     try:
-        events = _parse(value)
+        small = value[:1] == b"{" and len(value) <= MAX_EVENT_BYTES
+        events = [_one.decode(value)] if small else _parse_other(value)
+        if not value.isascii():
+            value.decode()  # msgspec skips unknown members without looking at their encoding
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         respelled = _respell_integers(value, error)
         if respelled is None:
@@ -79,20 +82,17 @@ def is_pack(value: bytes) -> bool:
     return value[:1] == b"[" or value.lstrip(_WHITESPACE)[:1] == b"["
 
 
-def _parse(value: bytes) -> list[Event]:
+def _parse_other(value: bytes) -> list[Event]:
+    """What is not plainly one small event: a pack, or something to be refused."""
     if is_pack(value):
         if len(value) > MAX_EVENT_BYTES:
             largest = max(map(len, split(value)), default=0)
             if largest > MAX_EVENT_BYTES:
                 raise _too_large(largest)
-        events = _pack.decode(value)
-    else:
-        if len(value) > MAX_EVENT_BYTES:
-            raise _too_large(len(value))
-        events = [_one.decode(value)]
-    if not value.isascii():
-        value.decode()  # msgspec skips unknown members without looking at their encoding
-    return events
+        return _pack.decode(value)
+    if len(value) > MAX_EVENT_BYTES:
+        raise _too_large(len(value))
+    return [_one.decode(value)]
 
 
 def _only(piece: bytes) -> Event:
@@ -108,26 +108,40 @@ def _too_large(size: int) -> ContractError:
 
 def _complete(event: Event) -> None:
     """Checks what msgspec did not and fills the computed members, which a sender may have set to anything."""
-    event.time_us = time_us(event.time)
+    data = event.data
+    if (data.tenant, data.environment, data.system) not in known:
+        check_owner(data)
     if (event.seq is None or event.lane is None or event.epoch is None) and not (
         event.seq is None and event.lane is None and event.epoch is None
     ):
         raise ContractError(Reason.PARTIAL_SEQUENCE, "epoch, lane and seq come together or not at all")
-    data = event.data
-    if (data.tenant, data.system) not in known:
-        check_owner(data.tenant, data.system)
-    if data.environment is None:
-        data.environment = "default"
-    if is_job(event):
-        job = event.data
-        job.enqueued_us = None if job.enqueued_at is None else time_us(job.enqueued_at)
-        job.started_us = None if job.started_at is None else time_us(job.started_at)
-        job.run_us = None if job.run_at is None else time_us(job.run_at)
-    elif isinstance(data, d.WorkerData):
+    if event.kind <= LAST_JOB_KIND:  # is_job, written out
+        _complete_job(event, data)  # type: ignore[arg-type]
+        return
+    event.time_us = time_us(event.time)
+    if isinstance(data, d.WorkerData):
         for held in data.running or ():
             held.started_us = None if held.started_at is None else time_us(held.started_at)
     elif isinstance(data, d.QueueSnapshotData):
         data.oldest_ready_us = None if data.oldest_ready_at is None else time_us(data.oldest_ready_at)
+
+
+def _complete_job(event: JobEvent, job: d.JobData) -> None:
+    """`time_us` written out for the three times that nearly every event has: three calls less are 10 % of decode."""
+    text, enqueued, started = event.time, job.enqueued_at, job.started_at
+    try:
+        event.time_us = seconds[text[:19]] + millis[text[19:23]] + micros[text[23:]]
+        job.enqueued_us = (
+            None if enqueued is None else seconds[enqueued[:19]] + millis[enqueued[19:23]] + micros[enqueued[23:]]
+        )
+        job.started_us = (
+            None if started is None else seconds[started[:19]] + millis[started[19:23]] + micros[started[23:]]
+        )
+    except KeyError:  # a second not seen before, or a rarer form
+        event.time_us = time_us(text)
+        job.enqueued_us = None if enqueued is None else time_us(enqueued)
+        job.started_us = None if started is None else time_us(started)
+    job.run_us = None if job.run_at is None else time_us(job.run_at)
 
 
 def _respell_integers(value: bytes, error: Exception) -> bytes | None:

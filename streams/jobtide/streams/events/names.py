@@ -18,30 +18,37 @@ from msgspec import Struct
 
 TENANT_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 SYSTEM_PATTERN = r"^[a-z][a-z0-9_]{0,31}$"
+ENVIRONMENT_PATTERN = r"^[^\u0000-\u001f]{1,64}$"
 NAME_PATTERN = r"^[^\u0000-\u001f]*$"
 
 _TENANT = re.compile(TENANT_PATTERN.replace("$", r"\Z"))
 _SYSTEM = re.compile(SYSTEM_PATTERN.replace("$", r"\Z"))
+_ENVIRONMENT = re.compile(ENVIRONMENT_PATTERN.replace("$", r"\Z"))
 _CONTROL = re.compile(r"[\x00-\x1f]")
 _ENVELOPE_NAMES = ("id", "source", "subject", "partitionkey", "epoch")
-_DATA_NAMES = (
-    "environment", "queue", "job_class", "job_id", "worker_id", "parent_job_id", "batch_id", "release", "epoch",
-)  # fmt: skip
+_DATA_NAMES = ("queue", "job_class", "job_id", "worker_id", "parent_job_id", "batch_id", "release", "epoch")
 _CACHE_LIMIT = 65_536
 
-# (tenant, system) pairs already found valid.
-known: set[tuple[str, str | None]] = set()
+# (tenant, environment, system) already found valid; never one with a null environment, which must be filled in first.
+known: set[tuple[str, str, str | None]] = set()
 
 
-def check_owner(tenant: str, system: str | None) -> None:
-    """Remembers the pair as valid. Raises ContractError(BAD_NAME) if one of the two breaks its pattern."""
-    if _TENANT.match(tenant) is None:
-        raise ContractError(Reason.BAD_NAME, f"data.tenant {tenant!r} does not match {TENANT_PATTERN}")
-    if system is not None and _SYSTEM.match(system) is None:
-        raise ContractError(Reason.BAD_NAME, f"data.system {system!r} does not match {SYSTEM_PATTERN}")
+def check_owner(data: d.Data) -> None:
+    """Fills in the environment, judges whose event it is, and remembers what is valid.
+
+    Raises ContractError(BAD_NAME) if tenant, system or environment breaks its pattern or length.
+    """
+    if data.environment is None:
+        data.environment = "default"
+    if _TENANT.match(data.tenant) is None:
+        raise ContractError(Reason.BAD_NAME, f"data.tenant {data.tenant[:80]!r} does not match {TENANT_PATTERN}")
+    if data.system is not None and _SYSTEM.match(data.system) is None:
+        raise ContractError(Reason.BAD_NAME, f"data.system {data.system[:80]!r} does not match {SYSTEM_PATTERN}")
+    if _ENVIRONMENT.match(data.environment) is None:
+        raise ContractError(Reason.BAD_NAME, f"data.environment {data.environment[:80]!r} is not 1-64 plain characters")
     if len(known) >= _CACHE_LIMIT:
         known.clear()
-    known.add((tenant, system))
+    known.add((data.tenant, data.environment, data.system))
 
 
 def check_names(event: Event) -> None:

@@ -22,8 +22,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
 _CACHE_LIMIT = 16_384  # four and a half hours of distinct seconds, ~3 MB
 
-# First 19 characters (to the second) -> microseconds. Only validated prefixes are ever put in.
-_seconds: dict[str, int] = {}
+# The three parts of `2026-11-22T04:18:07` `.123` `456Z`, each to microseconds. Three lookups are faster than any
+# parsing and accept nothing else: `seconds` holds only what the slow path has validated, the other two are complete.
+seconds: dict[str, int] = {}
+millis = {f".{ms:03d}": ms * 1000 for ms in range(1000)}
+micros = {f"{us:03d}Z": us for us in range(1000)} | {"Z": 0}
 
 
 def time_us(text: str) -> int:
@@ -34,29 +37,27 @@ def time_us(text: str) -> int:
     >>> time_us("1970-01-01T00:00:01.5Z")
     1500000
     """
-    if len(text) == 27:
-        base = _seconds.get(text[:19])
-        if base is not None and text[26] == "Z" and text[19] == "." and text.isascii():
-            micros = text[20:26]
-            if micros.isdigit():
-                return base + int(micros)
-    return _slow_time_us(text)
+    try:
+        return seconds[text[:19]] + millis[text[19:23]] + micros[text[23:]]
+    except KeyError:
+        return parse_us(text)
 
 
-def _slow_time_us(text: str) -> int:
+def parse_us(text: str) -> int:
+    """What `time_us` does the first time it sees a second, or a fraction of other than three or six digits."""
     if _FORM.match(text) is None:
         raise ContractError(Reason.BAD_TIME, f"{text[:40]!r} is not YYYY-MM-DDTHH:MM:SS[.ffffff]Z within 1970-2099")
     prefix = text[:19]
-    base = _seconds.get(prefix)
+    base = seconds.get(prefix)
     if base is None:
         try:
             moment = datetime.fromisoformat(prefix).replace(tzinfo=UTC)
         except ValueError as error:
             raise ContractError(Reason.BAD_TIME, f"{text[:40]!r}: {error}") from None
         base = (moment - _EPOCH) // _SECOND * 1_000_000
-        if len(_seconds) >= _CACHE_LIMIT:
-            _seconds.clear()
-        _seconds[prefix] = base
+        if len(seconds) >= _CACHE_LIMIT:
+            seconds.clear()
+        seconds[prefix] = base
     fraction = text[20:-1]
     return base + (int(fraction[:6].ljust(6, "0")) if fraction else 0)
 

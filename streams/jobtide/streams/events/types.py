@@ -45,6 +45,7 @@ LAST_JOB_KIND = int(Kind.CANCELLED)
 class Envelope(Struct, gc=False, kw_only=True, tag_field="type"):
     """The CloudEvents attributes of every event. `epoch`, `lane`, `seq` are all there or all None.
 
+    The members stand in the order in which emitters write them (`type` first): msgspec looks for the next one first.
     `time_us` is `time` in microseconds since the epoch, computed by decode.
     """
 
@@ -56,15 +57,15 @@ class Envelope(Struct, gc=False, kw_only=True, tag_field="type"):
     source: f.Source
     subject: f.Subject
     time: f.Timestamp
+    datacontenttype: Literal["application/json"] | None = None
     partitionkey: f.Key
     epoch: f.Epoch | None = None
     lane: f.Lane | None = None
     seq: f.Seq | None = None
     backfill: bool | None = False
-    traceparent: f.Short | None = None
-    tracestate: f.TraceState | None = None
-    datacontenttype: Literal["application/json"] | None = None
-    dataschema: f.Text | None = None
+    traceparent: f.Traceparent | None = None
+    tracestate: str | None = None
+    dataschema: str | None = None
     time_us: f.Microseconds = 0
 
 
