@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from jobtide.cli.embedded import kafka as embedded_kafka
 from jobtide.cli.embedded import ports
 from jobtide.cli.embedded import valkey as embedded_valkey
 from jobtide.cli.embedded.process import Process
+from jobtide.streams import topics
 
 
 @dataclass(frozen=True)
@@ -54,3 +56,16 @@ def _running(server: Server) -> Iterator[Server]:
         yield server
     finally:
         server.process.stop()
+
+
+async def create_topics(address: str, prefix: str = "", partitions: int = 8) -> None:
+    """Make all of jobtide's topics under a prefix, as `topics.py` describes them."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=address)
+    await admin.start()
+    try:
+        wanted = [
+            NewTopic(prefix + topic.name, partitions, 1, topic_configs=dict(topic.config)) for topic in topics.TOPICS
+        ]
+        await admin.create_topics(wanted)
+    finally:
+        await admin.close()

@@ -115,7 +115,8 @@ class Kafka:
     def _format(self, tool: list[str], properties: Path) -> None:
         if (self.directory / "log" / "meta.properties").exists():
             return
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # A cluster id is 16 bytes in base64; one that begins with "-" would be read as an option.
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "_")
         command = [*tool, "format", "-t", cluster, "-c", str(properties)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # fixed arguments
         if done.returncode:
