@@ -15,7 +15,6 @@ from typing import Any
 
 import orjson
 from fastapi import APIRouter, FastAPI, Request, Response
-from starlette.requests import ClientDisconnect
 from jobtide.gateway import body, meters
 from jobtide.gateway.broker import Broker
 from jobtide.gateway.intake import MAX_EVENTS, Arrival, Intake, TooMany, judge, lines
@@ -24,6 +23,7 @@ from jobtide.gateway.problems import Problem
 from jobtide.streams.errors import ContractError, TransientError
 from jobtide.streams.events import Reason, time_text
 from jobtide.streams.settings import Settings
+from starlette.requests import ClientDisconnect
 
 RETRY_S = 2
 _YIELD_EVERY = 500

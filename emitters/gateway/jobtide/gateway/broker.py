@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
+from aiokafka.errors import KafkaError
 from jobtide.streams.errors import ConfigError, TransientError
 from jobtide.streams.settings import Settings
 from jobtide.streams.topics import EVENTS
@@ -132,10 +132,9 @@ class Broker:
         log.info("gateway connected", extra={"broker": self._settings.broker, "topic": self._topic})
 
     async def _check(self, producer: AIOKafkaProducer) -> None:
-        try:
-            found = await producer.partitions_for(self._topic)
-        except UnknownTopicOrPartitionError:
-            raise TransientError(f"topic {self._topic} does not exist yet: run `jobtide topics create`") from None
+        found = (await producer.client.fetch_all_metadata()).partitions_for_topic(self._topic)
+        if found is None:
+            raise TransientError(f"topic {self._topic} does not exist yet: run `jobtide topics create`")
         if len(found) != self._settings.partitions:
             raise ConfigError(
                 f"topic {self._topic} has {len(found)} partitions, not JOBTIDE_PARTITIONS={self._settings.partitions}: "

@@ -1,0 +1,124 @@
+"""Serves an ASGI application on a port until SIGINT or SIGTERM: uvicorn with the limits jobtide wants.
+
+Not an application. There are no API keys yet, so it refuses to bind anything but loopback, and on loopback it refuses
+requests that a web page of another origin made a browser send.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from jobtide.streams.errors import ConfigError
+from jobtide.streams.settings import Settings, is_loopback
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Beside = Callable[[asyncio.Event], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_FORBIDDEN = b'{"type":"about:blank","title":"Forbidden","status":403,"detail":"for local programs only"}'
+_LOCAL_NAMES = {"127.0.0.1", "localhost", "[::1]"}
+
+
+class LocalOnly:
+    """Keeps web pages out of a loopback port: Host must be a loopback name, and a browser must come from the same site.
+
+    Without it any page could read the API by DNS rebinding, or post events with a form.
+    """
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or self._allowed(dict(scope["headers"])):
+            await self._app(scope, receive, send)
+            return
+        headers = [(b"content-type", b"application/problem+json")]
+        await send({"type": "http.response.start", "status": 403, "headers": headers})
+        await send({"type": "http.response.body", "body": _FORBIDDEN})
+
+    @staticmethod
+    def _allowed(headers: dict[bytes, bytes]) -> bool:
+        host = headers.get(b"host", b"").decode("latin-1").lower()
+        name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
+        if name not in _LOCAL_NAMES:
+            return False
+        origin = headers.get(b"origin")
+        return origin is None or origin.decode("latin-1").lower() == f"http://{host}"
+
+
+def listener(host: str, port: int, everywhere: bool = False) -> socket.socket:
+    """A bound socket. ConfigError, one sentence, for an address that is not loopback or a port that is taken.
+
+    `everywhere` is for containers, whose port is published to loopback only.
+    """
+    if not everywhere and not is_loopback(host):
+        raise ConfigError(
+            f"refusing to listen on {host}: there are no API keys yet, so JOBTIDE_HTTP_HOST must be a loopback address"
+        )
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise ConfigError(
+            f"cannot listen on {host}:{port} ({error.strerror}): set JOBTIDE_HTTP_PORT or --port"
+        ) from None
+    return bound
+
+
+def serve(app: FastAPI, settings: Settings, everywhere: bool = False, beside: Beside | None = None) -> None:
+    """Serve until SIGINT or SIGTERM; open streams are cut after 3 s.
+
+    `beside` runs in the same process until its event is set; when it ends on its own, everything ends. Errors of it and
+    of the application's start are raised.
+    """
+    bound = listener(settings.http_host, settings.http_port, everywhere)
+    guarded: Any = app if everywhere else LocalOnly(app)
+    asyncio.run(_serve(app, _Server(_config(guarded)), bound, beside or _until))
+
+
+async def _serve(app: FastAPI, server: uvicorn.Server, bound: socket.socket, beside: Beside) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with app.router.lifespan_context(app):
+        companion = asyncio.ensure_future(beside(stop))
+        serving = asyncio.create_task(server.serve(sockets=[bound]))
+        await asyncio.wait([companion, serving], return_when=asyncio.FIRST_COMPLETED)
+        stop.set()
+        server.should_exit = True
+        await asyncio.gather(companion, serving)
+
+
+async def _until(stop: asyncio.Event) -> None:
+    await stop.wait()
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are `_serve`'s: uvicorn would end the process before the application's own end."""
+        yield
+
+
+def _config(app: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=3,
+        timeout_keep_alive=30,
+        server_header=False,
+        h11_max_incomplete_event_size=64 << 10,
+    )
