@@ -21,6 +21,7 @@ MAX_EVENT_BYTES = 32 * 1024
 MAX_PACK_BYTES = 256 * 1024
 
 _BACKSLASH = 92
+_LANE_NAMES = frozenset(map(str, range(64)))
 _WHITESPACE = b" \t\r\n"
 _one: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 _pack: msgspec.json.Decoder[list[Event]] = msgspec.json.Decoder(list[Event])
@@ -124,6 +125,8 @@ def _complete(event: Event) -> None:
             held.started_us = None if held.started_at is None else time_us(held.started_at)
     elif isinstance(data, d.QueueSnapshotData):
         data.oldest_ready_us = None if data.oldest_ready_at is None else time_us(data.oldest_ready_at)
+    elif isinstance(data, d.StatsData) and not _LANE_NAMES.issuperset(data.next):
+        raise ContractError(Reason.OUT_OF_BOUNDS, 'data.next has a member that is not a lane, "0" to "63"')
 
 
 def _complete_job(event: JobEvent, job: d.JobData) -> None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
-from jobtide.streams.events import JobEvent, Kind
+from jobtide.streams.events import Kind
+from jobtide.streams.events.data import JobData
 
 
 class AttemptKey(NamedTuple):
@@ -54,31 +55,25 @@ class AttemptFacts(msgspec.Struct, array_like=True, gc=False):
     retried_us: int | None = None
 
 
-class Field(IntEnum):
-    """What an attempt can count for in a pane."""
+# What an attempt can count for in a pane: an index into Pane.counts. Plain integers, since enum members cost 3× on the hot path.
+ENQUEUED: Final = 0
+STARTED: Final = 1
+FINISHED: Final = 2
+FAILED: Final = 3
+CANCELLED: Final = 4
+DISCARDED: Final = 5
+DEAD: Final = 6
+RETRIED: Final = 7
+FIELDS: Final = ("enqueued", "started", "finished", "failed", "cancelled", "discarded", "dead", "retried")
 
-    ENQUEUED = 0
-    STARTED = 1
-    FINISHED = 2
-    FAILED = 3
-    CANCELLED = 4
-    DISCARDED = 5
-    DEAD = 6
-    RETRIED = 7
-
-
-OUTCOME_FIELD = {
-    Outcome.FINISHED: Field.FINISHED,
-    Outcome.FAILED: Field.FAILED,
-    Outcome.CANCELLED: Field.CANCELLED,
-    Outcome.DISCARDED: Field.DISCARDED,
-}
+# The field of an outcome, by its rank (Outcome.NONE counts for nothing).
+OUTCOME_FIELD: Final = (-1, DISCARDED, CANCELLED, FAILED, FINISHED)
 
 
 class Contribution(NamedTuple):
     """One transition of an attempt: counts once for `field` at `time_us`; `sample_us` is the wait (of STARTED) or run time with it."""
 
-    field: Field
+    field: int
     time_us: int
     sample_us: int | None = None
 
@@ -129,12 +124,11 @@ def join(a: AttemptFacts, b: AttemptFacts) -> AttemptFacts:
     )
 
 
-def facts_of(event: JobEvent, at_us: int) -> Iterator[tuple[AttemptKey, AttemptFacts]]:
-    """The attempts a job event speaks of, with what it says of each; `at_us` is the event's time, already clamped.
+def facts_of(kind: int, d: JobData, at_us: int) -> Iterator[tuple[AttemptKey, AttemptFacts]]:
+    """The attempts a job event speaks of, with what it says of each. `kind` and `d` are the event's; `at_us` its time, already clamped.
 
     One pair, or two for `job.retry_scheduled`: retrying attempt n enqueues attempt n+1, which may not start before `run_at`.
     """
-    d, kind = event.data, event.kind
     key = AttemptKey(d.tenant, d.environment, d.system, d.queue, d.job_id, d.attempt)
     facts = AttemptFacts(
         job_class=d.job_class,
@@ -159,15 +153,15 @@ def facts_of(event: JobEvent, at_us: int) -> Iterator[tuple[AttemptKey, AttemptF
     yield key, facts
 
 
-OUTCOME_OF_KIND = {
-    Kind.FINISHED: Outcome.FINISHED,
-    Kind.FAILED: Outcome.FAILED,
-    Kind.CANCELLED: Outcome.CANCELLED,
-    Kind.DISCARDED: Outcome.DISCARDED,
+OUTCOME_OF_KIND: Final[dict[int, int]] = {
+    int(Kind.FINISHED): int(Outcome.FINISHED),
+    int(Kind.FAILED): int(Outcome.FAILED),
+    int(Kind.CANCELLED): int(Outcome.CANCELLED),
+    int(Kind.DISCARDED): int(Outcome.DISCARDED),
 }
 
 
-def _set_outcome(facts: AttemptFacts, outcome: Outcome, at_us: int, started_us: int | None, duration_ms: float | None) -> None:
+def _set_outcome(facts: AttemptFacts, outcome: int, at_us: int, started_us: int | None, duration_ms: float | None) -> None:
     facts.outcome, facts.outcome_us = outcome, at_us
     facts.duration_us = round(duration_ms * 1000) if duration_ms is not None else None
     if started_us is not None:
@@ -211,14 +205,14 @@ def contributions(f: AttemptFacts) -> list[Contribution]:
     """All that the attempt counts for now. The order is fixed; two equal facts give equal lists."""
     out: list[Contribution] = []
     if f.enqueued_us is not None:
-        out.append(Contribution(Field.ENQUEUED, f.enqueued_us))
+        out.append(Contribution(ENQUEUED, f.enqueued_us))
     start = start_us(f)
     if start is not None:
-        out.append(Contribution(Field.STARTED, start, wait_us(f)))
+        out.append(Contribution(STARTED, start, wait_us(f)))
     if f.outcome and f.outcome_us is not None:
-        out.append(Contribution(OUTCOME_FIELD[Outcome(f.outcome)], f.outcome_us, run_us(f)))
+        out.append(Contribution(OUTCOME_FIELD[f.outcome], f.outcome_us, run_us(f)))
     if f.dead_us is not None:
-        out.append(Contribution(Field.DEAD, f.dead_us))
+        out.append(Contribution(DEAD, f.dead_us))
     if f.retried_us is not None:
-        out.append(Contribution(Field.RETRIED, f.retried_us))
+        out.append(Contribution(RETRIED, f.retried_us))
     return out

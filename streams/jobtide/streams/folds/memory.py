@@ -138,7 +138,7 @@ class AttemptMemory:
     def recall(self, key: Key, now_us: int) -> Tracked | None:
         """An ended attempt whose facts are still kept."""
         found = self.ended.get(key)
-        if type(found) is bytes:
+        if isinstance(found, bytes):
             stored = _decode_ended(found)
             if self._too_old(stored.closed_us, stored.closed_no, now_us):
                 return None
@@ -228,7 +228,7 @@ class AttemptMemory:
         found = self.ended.get(key)
         if found is None:
             return False
-        if type(found) is bytes:
+        if isinstance(found, bytes):
             stored = _decode_ended(found)
             closed_us, closed_no = stored.closed_us, stored.closed_no
         else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from jobtide.streams.folds.attempts import Field
+from jobtide.streams.folds.attempts import FIELDS
 from jobtide.streams.sketches import histogram
 
 SECOND_US = 1_000_000
@@ -19,7 +19,7 @@ MINUTE_PANES_KEPT_US = 65 * MINUTE_US  # later ones are counted and go to histor
 
 
 class Pane(msgspec.Struct, array_like=True):
-    """Counts by Field, samples in µs. `version`: source offset of the newest message in it. `running`, `waiting`: the series then."""
+    """Counts by field (see attempts.FIELDS), samples in µs. `version`: source offset of the newest message in it. `running`, `waiting`: the series then."""
 
     version: int = -1
     running: int = 0
@@ -28,39 +28,10 @@ class Pane(msgspec.Struct, array_like=True):
     wait_sum_us: int = 0
     ok_sum_us: int = 0
     failed_sum_us: int = 0
-    counts: list[int] = msgspec.field(default_factory=lambda: [0] * len(Field))
+    counts: list[int] = msgspec.field(default_factory=lambda: [0] * len(FIELDS))
     wait: dict[int, int] = {}
     run_ok: dict[int, int] = {}
     run_failed: dict[int, int] = {}
-
-
-def count(pane: Pane, field: int, sample_us: int | None, sign: int) -> None:
-    """Add one contribution (sign 1), or take it out again (sign -1)."""
-    pane.counts[field] += sign
-    if sample_us is None:
-        return
-    clipped = sample_us
-    if sample_us < 0:  # clocks disagree: kept raw in history, 0 in the histogram, counted here
-        clipped = 0
-        if field == Field.STARTED:
-            pane.negative_waits += sign
-    index = histogram.bucket(clipped)
-    if field == Field.STARTED:
-        pane.wait_sum_us += sign * clipped
-        samples = pane.wait
-    elif field == Field.FINISHED:
-        pane.ok_sum_us += sign * clipped
-        samples = pane.run_ok
-    elif field == Field.FAILED:
-        pane.failed_sum_us += sign * clipped
-        samples = pane.run_failed
-    else:
-        return
-    total = samples.get(index, 0) + sign
-    if total:
-        samples[index] = total
-    else:
-        samples.pop(index, None)
 
 
 def merge(into: Pane, other: Pane, sign: int = 1) -> None:

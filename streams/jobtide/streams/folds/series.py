@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from jobtide.streams.folds import panes
+from jobtide.streams.folds.attempts import FINISHED, STARTED
 from jobtide.streams.folds.panes import MINUTE_PANES_KEPT_US, SECOND_PANES_KEPT_US, SECOND_US, Pane
 from jobtide.streams.folds.records import SeriesKey, join_key, pane_key
+from jobtide.streams.sketches.histogram import ZERO, bucket
 
 OTHER = "__other__"
 
@@ -18,12 +19,13 @@ OTHER = "__other__"
 class Cell:
     """A pane in its place, with what has still to be done about it."""
 
-    __slots__ = ("end_us", "key", "pane", "series", "size_s", "start_s", "unpublished", "unsaved")
+    __slots__ = ("end_us", "key", "pane", "pending", "series", "size_s", "start_s", "unpublished", "unsaved")
 
     def __init__(self, series: Series, size_s: int, start_s: int, key: bytes, pane: Pane) -> None:
         self.series, self.size_s, self.start_s, self.key, self.pane = series, size_s, start_s, key, pane
         self.end_us = (start_s + size_s) * SECOND_US
         self.unsaved = self.unpublished = False
+        self.pending = False  # both of these are set: one check on the hot path instead of two
 
 
 class Series:
@@ -65,23 +67,60 @@ class SeriesTable:
         return found
 
     def apply(self, series: Series, field: int, time_us: int, sample_us: int | None, sign: int, watermark_us: int, version: int) -> bool:
-        """Count one contribution in the second and the minute of `time_us`; False if even the minute has gone."""
+        """Count one contribution (sign 1), or take it out (-1), in the second and the minute of `time_us`; False if even that has gone."""
         late_us = watermark_us - time_us
         if late_us > MINUTE_PANES_KEPT_US:
             return False
         second = time_us // SECOND_US
+        minute = second - second % 60
+        cell = series.minutes.get(minute)
+        if cell is None:
+            cell = self._open(series, series.minutes, 60, minute)
+        cells = (cell,)
         if late_us <= SECOND_PANES_KEPT_US:
-            cell = series.seconds.get(second) or self._open(series, series.seconds, 1, second)
-            panes.count(cell.pane, field, sample_us, sign)
-            self._touch(cell, version)
-        start = second - second % 60
-        cell = series.minutes.get(start) or self._open(series, series.minutes, 60, start)
-        panes.count(cell.pane, field, sample_us, sign)
-        self._touch(cell, version)
+            of_second = series.seconds.get(second)
+            if of_second is None:
+                of_second = self._open(series, series.seconds, 1, second)
+            cells = (cell, of_second)
+        if sample_us is None:
+            for cell in cells:
+                pane = cell.pane
+                pane.version = version
+                pane.counts[field] += sign
+                if not cell.pending:
+                    self._touch(cell)
+        else:
+            self._count_sample(cells, field, sample_us, sign, version)
         return True
 
-    def _touch(self, cell: Cell, version: int) -> None:
-        cell.pane.version = version
+    def _count_sample(self, cells: tuple[Cell, ...], field: int, sample_us: int, sign: int, version: int) -> None:
+        index, added_us, negative = (bucket(sample_us), sample_us * sign, False) if sample_us > 0 else (ZERO, 0, sample_us < 0)
+        for cell in cells:
+            pane = cell.pane
+            pane.version = version
+            pane.counts[field] += sign
+            if field == STARTED:
+                pane.wait_sum_us += added_us
+                samples = pane.wait
+                if negative:  # clocks disagree: kept raw in history, 0 in the histogram, counted here
+                    pane.negative_waits += sign
+            elif field == FINISHED:
+                pane.ok_sum_us += added_us
+                samples = pane.run_ok
+            else:
+                pane.failed_sum_us += added_us
+                samples = pane.run_failed
+            total = samples.get(index, 0) + sign
+            if total:
+                samples[index] = total
+            else:
+                del samples[index]
+            if not cell.pending:
+                self._touch(cell)
+
+    def _touch(self, cell: Cell) -> None:
+        """Note that a pane has changed since it was last saved or published."""
+        cell.pending = True
         if not cell.unsaved:
             cell.unsaved = True
             self.unsaved.append(cell)
@@ -111,13 +150,13 @@ class SeriesTable:
         """Panes that have ended and are new or revised: each once, marked as published."""
         for end_us in [end for end in self.unpublished if end <= watermark_us]:
             for cell in self.unpublished.pop(end_us):
-                cell.unpublished = False
+                cell.unpublished = cell.pending = False
                 yield cell
 
     def take_unsaved(self) -> list[Cell]:
         cells, self.unsaved = self.unsaved, []
         for cell in cells:
-            cell.unsaved = False
+            cell.unsaved = cell.pending = False
         return cells
 
     def expire(self, watermark_us: int) -> Iterator[Cell]:
