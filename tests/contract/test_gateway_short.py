@@ -1,4 +1,4 @@
-"""The short form's vectors (`emitters/contract/vectors/short`): the gateway makes exactly these events, or refuses so."""
+"""The short form by its vectors (`emitters/contract/vectors/short`): exactly these events, or refused so."""
 
 import json
 from pathlib import Path

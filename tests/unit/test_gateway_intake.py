@@ -179,7 +179,7 @@ def test_emitter_stats_are_cut_by_lane() -> None:
     intake = take(body_of(stats), partitions=4)
     for partition, line in intake.placed:
         assert set(decode(line)[0].data.next) == {str(lane) for lane in range(64) if lane % 4 == partition}
-    assert take(body_of(stats | {"next": {"x": 1}})).rejected[0].reason == "wrong_type"
+    assert take(body_of(stats | {"next": {"x": 1}})).rejected[0].reason == "out_of_bounds"
 
 
 def test_a_broadcast_event_with_a_lane_was_placed_by_its_sender() -> None:

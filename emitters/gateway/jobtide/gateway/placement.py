@@ -42,15 +42,9 @@ def _broadcast(line: bytes, partitions: int) -> list[tuple[int, bytes]]:
         if running:
             data["running"] = [job for job in running if lane_of(f"{owner}/{job['job_id']}") % partitions == partition]
         if upcoming:
-            data["next"] = {lane: seq for lane, seq in upcoming.items() if _number(lane) % partitions == partition}
+            data["next"] = {lane: seq for lane, seq in upcoming.items() if int(lane) % partitions == partition}
         copies.append((partition, orjson.dumps(tree)))
     return copies
-
-
-def _number(lane: str) -> int:
-    if not (lane.isascii() and lane.isdigit()):
-        raise ContractError(Reason.WRONG_TYPE, f"data.next: {lane!r} is not a lane number")
-    return int(lane)
 
 
 def messages(placed: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes, bytes]]:
