@@ -7,8 +7,9 @@ already found valid. A value is one event or a pack: a JSON array of events.
 
 from __future__ import annotations
 
+import re
+
 import msgspec
-import orjson
 from jobtide.streams.errors import ContractError
 from jobtide.streams.events import data as d
 from jobtide.streams.events.names import check_names, check_owner, known
@@ -22,6 +23,9 @@ MAX_PACK_BYTES = 256 * 1024
 
 _BACKSLASH = 92
 _LANE_NAMES = frozenset(map(str, range(64)))
+_STRING_OR_NUMBER = re.compile(
+    rb'"(?:[^"\\]|\\.)*"|(?P<float>-?[0-9]+(?:\.[0-9]+(?:[eE][+-]?[0-9]+)?|[eE][+-]?[0-9]+))'
+)
 _WHITESPACE = b" \t\r\n"
 _one: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 _pack: msgspec.json.Decoder[list[Event]] = msgspec.json.Decoder(list[Event])
@@ -152,21 +156,15 @@ def _respell_integers(value: bytes, error: Exception) -> bytes | None:
 
     To JSON they are integers; to msgspec they are floats. Some senders have one number type and print it so.
     """
-    if "Expected `int`, got `float`" not in str(error):
+    if "Expected `int" not in str(error) or "got `float`" not in str(error):
         return None
-    try:
-        tree = orjson.loads(value)
-    except ValueError:
-        return None
-    respelled = orjson.dumps(_integers(tree))
-    return respelled if respelled != orjson.dumps(tree) else None
+    respelled = _STRING_OR_NUMBER.sub(_respell, value)
+    return respelled if respelled != value else None
 
 
-def _integers(tree: object) -> object:
-    if isinstance(tree, float) and tree.is_integer() and abs(tree) < 2**53:
-        return int(tree)
-    if isinstance(tree, list):
-        return [_integers(item) for item in tree]
-    if isinstance(tree, dict):
-        return {key: _integers(item) for key, item in tree.items()}
-    return tree
+def _respell(token: re.Match[bytes]) -> bytes:
+    text = token[0]
+    if token["float"] is None:
+        return text
+    number = float(text)
+    return b"%d" % number if number.is_integer() and abs(number) < 2**53 else text

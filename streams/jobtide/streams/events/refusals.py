@@ -6,11 +6,14 @@ msgspec words them differently.
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 from jobtide.streams.errors import ContractError
 from jobtide.streams.events.reasons import Reason
 
 _DETAIL_CHARS = 300
+_INDEX = re.compile(r"^\[\d+\]")  # the event's place in its pack
 
 
 def refusal(error: Exception) -> ContractError:
@@ -27,7 +30,8 @@ def refusal(error: Exception) -> ContractError:
 
 def _reason(detail: str) -> Reason:
     problem, _, path = detail.partition(" - at `$")
-    member = path.rstrip("`").rpartition(".")[2]
+    path = _INDEX.sub("", path.rstrip("`"))
+    member = path.rpartition(".")[2]
     if problem.startswith("Object missing required field"):
         return Reason.MISSING_FIELD
     if problem.startswith("Invalid ") and member == "type":
@@ -36,6 +40,6 @@ def _reason(detail: str) -> Reason:
         return Reason.UNSUPPORTED_VERSION
     if problem == "Number out of range" or ">=" in problem or "<=" in problem or " of length" in problem:
         return Reason.OUT_OF_BOUNDS
-    if problem.startswith("Expected `object`") and not member:
+    if problem.startswith("Expected `object`") and not path:
         return Reason.NOT_AN_EVENT
     return Reason.WRONG_TYPE
