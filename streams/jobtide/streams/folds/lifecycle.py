@@ -48,7 +48,7 @@ class Lifecycles:
         self.memory = AttemptMemory(limits.recent_attempts)
         self._owners: dict[Owner, Owner] = {}
 
-    def take(self, kind: int, event: Event, d: JobData, at_us: int, append_us: int, watermark_us: int, version: int) -> None:
+    def take(self, kind: int, event: Event, d: JobData, at_us: int, append_us: int, watermark_us: int) -> None:
         """Fold one job event that is no duplicate; `at_us` is its time, clamped. Raises ContractError if it lies in the wrong partition."""
         named = (d.tenant, d.environment, d.system, d.queue)
         owner = self._owners.get(named)
@@ -60,19 +60,19 @@ class Lifecycles:
             if f.outcome == 0 and f.job_class == d.job_class:
                 if kind == _STARTED:
                     if f.started_us is None and f.implied_us is None:
-                        self._start(attempt, f, d, at_us, watermark_us, version)
+                        self._start(attempt, f, d, at_us, watermark_us)
                         return
                 elif kind == _FINISHED or kind == _FAILED:
                     if f.started_us is not None and d.enqueued_us is None and d.run_us is None and d.worker_id == f.worker_id:
-                        self._end(attempt, f, d, OUTCOME_OF_KIND[kind], at_us, append_us, watermark_us, version)
+                        self._end(attempt, f, d, OUTCOME_OF_KIND[kind], at_us, append_us, watermark_us)
                         return
         elif kind == _ENQUEUED:
-            self._enqueue((owner, d.job_id, d.attempt), event, d, at_us, append_us, watermark_us, version)
+            self._enqueue((owner, d.job_id, d.attempt), event, d, at_us, append_us, watermark_us)
             return
         elif kind == _HEARTBEAT or kind == _PROGRESS:
             return
         for key, facts in facts_of(kind, d, at_us):
-            self._join((owner, d.job_id, key.attempt), facts, event, append_us, watermark_us, version)
+            self._join((owner, d.job_id, key.attempt), facts, event, append_us, watermark_us)
 
     def _own(self, named: Owner) -> Owner:
         """One shared tuple per queue, so that a million keys do not hold a million copies of its names."""
@@ -83,20 +83,20 @@ class Lifecycles:
 
     # -- the three events nearly every attempt has: what `_join` would do, without asking what the attempt counted for before
 
-    def _enqueue(self, key: Key, event: Event, d: JobData, at_us: int, append_us: int, watermark_us: int, version: int) -> None:
+    def _enqueue(self, key: Key, event: Event, d: JobData, at_us: int, append_us: int, watermark_us: int) -> None:
         facts = AttemptFacts(d.job_class, d.worker_id or "", at_us, d.enqueued_us, d.run_us)
         if key in self.memory.ended:
-            self._join(key, facts, event, append_us, watermark_us, version)
+            self._join(key, facts, event, append_us, watermark_us)
             return
         attempt = self._open(key, facts, event, append_us, watermark_us)
         if attempt is None:
             return
         attempt.series.waiting += 1
-        if not self.table.apply(attempt.series, ENQUEUED, at_us, None, 1, watermark_us, version):
+        if not self.table.apply(attempt.series, ENQUEUED, at_us, None, 1, watermark_us):
             self.counters.late_dropped += 1
         self.memory.touch(attempt)
 
-    def _start(self, attempt: Tracked, f: AttemptFacts, d: JobData, at_us: int, watermark_us: int, version: int) -> None:
+    def _start(self, attempt: Tracked, f: AttemptFacts, d: JobData, at_us: int, watermark_us: int) -> None:
         f.started_us = at_us
         worker_id = d.worker_id or ""
         if not f.worker_id or worker_id < f.worker_id:
@@ -110,13 +110,13 @@ class Lifecycles:
         series.running += 1
         if f.enqueued_us is not None:
             series.waiting -= 1
-        if not self.table.apply(series, STARTED, at_us, wait_us(f), 1, watermark_us, version):
+        if not self.table.apply(series, STARTED, at_us, wait_us(f), 1, watermark_us):
             self.counters.late_dropped += 1
         if not attempt.unsaved:
             self.memory.touch(attempt)
 
     def _end(
-        self, attempt: Tracked, f: AttemptFacts, d: JobData, outcome: int, at_us: int, append_us: int, watermark_us: int, version: int
+        self, attempt: Tracked, f: AttemptFacts, d: JobData, outcome: int, at_us: int, append_us: int, watermark_us: int
     ) -> None:
         duration_ms, implied_us = d.duration_ms, d.started_us
         if duration_ms is not None:
@@ -131,7 +131,7 @@ class Lifecycles:
         f.implied_us = implied_us if f.implied_us is None or implied_us < f.implied_us else f.implied_us
         f.outcome, f.outcome_us = outcome, at_us
         attempt.series.running -= 1
-        if not self.table.apply(attempt.series, OUTCOME_FIELD[outcome], at_us, run, 1, watermark_us, version):
+        if not self.table.apply(attempt.series, OUTCOME_FIELD[outcome], at_us, run, 1, watermark_us):
             self.counters.late_dropped += 1
         self.memory.close(attempt, append_us)
         if not attempt.unsaved:
@@ -139,7 +139,7 @@ class Lifecycles:
 
     # -- the general case
 
-    def _join(self, key: Key, facts: AttemptFacts, event: Event, append_us: int, watermark_us: int, version: int) -> None:
+    def _join(self, key: Key, facts: AttemptFacts, event: Event, append_us: int, watermark_us: int) -> None:
         memory = self.memory
         attempt = memory.open.get(key)
         if attempt is None:
@@ -159,10 +159,10 @@ class Lifecycles:
         attempt.facts = joined
         after = contributions(joined)
         for change in before:
-            if change not in after and not self._apply(series, change, -1, watermark_us, version):
+            if change not in after and not self._apply(series, change, -1, watermark_us):
                 self.counters.late_dropped += 1
         for change in after:
-            if change not in before and not self._apply(series, change, 1, watermark_us, version):
+            if change not in before and not self._apply(series, change, 1, watermark_us):
                 self.counters.late_dropped += 1
         if attempt.closed_us is None:
             waits, runs = occupies(joined)
@@ -172,8 +172,8 @@ class Lifecycles:
                 memory.close(attempt, append_us)
         memory.touch(attempt)
 
-    def _apply(self, series: Series, change: Contribution, sign: int, watermark_us: int, version: int) -> bool:
-        return self.table.apply(series, change.field, change.time_us, change.sample_us, sign, watermark_us, version)
+    def _apply(self, series: Series, change: Contribution, sign: int, watermark_us: int) -> bool:
+        return self.table.apply(series, change.field, change.time_us, change.sample_us, sign, watermark_us)
 
     def _open(self, key: Key, facts: AttemptFacts, event: Event, append_us: int, watermark_us: int) -> Tracked | None:
         """A new attempt; None if it must have been over long ago."""

@@ -19,11 +19,8 @@ MINUTE_PANES_KEPT_US = 65 * MINUTE_US  # later ones are counted and go to histor
 
 
 class Pane(msgspec.Struct, array_like=True):
-    """Counts by field (see attempts.FIELDS), samples in µs. `version`: source offset of the newest message in it. `running`, `waiting`: the series then."""
+    """Counts by field (see attempts.FIELDS), samples in µs."""
 
-    version: int = -1
-    running: int = 0
-    waiting: int = 0
     negative_waits: int = 0
     wait_sum_us: int = 0
     ok_sum_us: int = 0
@@ -35,7 +32,7 @@ class Pane(msgspec.Struct, array_like=True):
 
 
 def merge(into: Pane, other: Pane, sign: int = 1) -> None:
-    """Add another pane's numbers, or take them out. Versions and gauges are not sums: they stay as they are."""
+    """Add another pane's numbers, or take them out."""
     into.negative_waits += sign * other.negative_waits
     into.wait_sum_us += sign * other.wait_sum_us
     into.ok_sum_us += sign * other.ok_sum_us

@@ -52,11 +52,37 @@ class Tick(msgspec.Struct, array_like=True):
 
 
 class Gauge(msgspec.Struct, array_like=True):
-    """Attempts of a series that run or wait now, as one source partition counts them."""
+    """Attempts of a series that run or wait at `version`, as one source partition counts them."""
 
     version: int
     running: int
     waiting: int
+
+
+class PaneRecord(msgspec.Struct, array_like=True):
+    """A pane as published: everything of it up to source offset `version`, and the series' gauges then."""
+
+    version: int
+    running: int
+    waiting: int
+    pane: Pane
+
+
+class LedgerRecord(msgspec.Struct, array_like=True):
+    """One emitter epoch as one source partition sees it at `version`; see sequences.Epoch."""
+
+    version: int
+    epoch: str
+    source: str
+    tenant: str
+    system: str
+    received: int
+    duplicates: int
+    missing: int
+    lost: int
+    clean: bool
+    last_us: int
+    expected: int | None
 
 
 def join_key(parts: tuple[Any, ...]) -> bytes:

@@ -31,18 +31,18 @@ class Cell:
 class Series:
     """One series in one source partition: its open panes by start, and how many attempts run or wait now."""
 
-    __slots__ = ("gauge_stale", "key", "minutes", "name", "running", "seconds", "waiting")
+    __slots__ = ("key", "minutes", "name", "running", "seconds", "told", "waiting")
 
     def __init__(self, key: SeriesKey) -> None:
         self.key, self.name = key, join_key(key)
         self.seconds: dict[int, Cell] = {}
         self.minutes: dict[int, Cell] = {}
         self.running = self.waiting = 0
-        self.gauge_stale = False
+        self.told = (0, 0)  # (running, waiting) as last published
 
     @property
     def idle(self) -> bool:
-        return not (self.seconds or self.minutes or self.running or self.waiting or self.gauge_stale)
+        return not (self.seconds or self.minutes or self.running or self.waiting or self.told != (0, 0))
 
 
 class SeriesTable:
@@ -55,7 +55,6 @@ class SeriesTable:
         self.unpublished: defaultdict[int, list[Cell]] = defaultdict(list)  # by end of the pane, µs
         self._expiring: defaultdict[int, list[Cell]] = defaultdict(list)  # by the watermark, in s, at which it goes
         self._expired_s = 0  # watermark up to which panes were dropped
-        self.stale_gauges: dict[Series, None] = {}
 
     def series(self, key: SeriesKey) -> Series:
         """The series to count `key` in."""
@@ -66,7 +65,7 @@ class SeriesTable:
             found = self.by_key[key] = Series(key)
         return found
 
-    def apply(self, series: Series, field: int, time_us: int, sample_us: int | None, sign: int, watermark_us: int, version: int) -> bool:
+    def apply(self, series: Series, field: int, time_us: int, sample_us: int | None, sign: int, watermark_us: int) -> bool:
         """Count one contribution (sign 1), or take it out (-1), in the second and the minute of `time_us`; False if even that has gone."""
         late_us = watermark_us - time_us
         if late_us > MINUTE_PANES_KEPT_US:
@@ -85,19 +84,17 @@ class SeriesTable:
         if sample_us is None:
             for cell in cells:
                 pane = cell.pane
-                pane.version = version
                 pane.counts[field] += sign
                 if not cell.pending:
                     self._touch(cell)
         else:
-            self._count_sample(cells, field, sample_us, sign, version)
+            self._count_sample(cells, field, sample_us, sign)
         return True
 
-    def _count_sample(self, cells: tuple[Cell, ...], field: int, sample_us: int, sign: int, version: int) -> None:
+    def _count_sample(self, cells: tuple[Cell, ...], field: int, sample_us: int, sign: int) -> None:
         index, added_us, negative = (bucket(sample_us), sample_us * sign, False) if sample_us > 0 else (ZERO, 0, sample_us < 0)
         for cell in cells:
             pane = cell.pane
-            pane.version = version
             pane.counts[field] += sign
             if field == STARTED:
                 pane.wait_sum_us += added_us
@@ -159,17 +156,21 @@ class SeriesTable:
             cell.unsaved = cell.pending = False
         return cells
 
-    def expire(self, watermark_us: int) -> Iterator[Cell]:
-        """Drop the panes that no event can touch any more, and the series without any."""
-        until = watermark_us // SECOND_US
-        if until <= self._expired_s:
-            return
-        self._expired_s = until
-        for at in [at for at in self._expiring if at <= until]:
+    def expire(self, watermark_us: int, most: int) -> Iterator[Cell]:
+        """Drop panes that no event can touch any more, and series without any: about `most` a call, since each is a checkpoint record."""
+        until = self._expired_s = max(self._expired_s, watermark_us // SECOND_US)
+        dropped = 0
+        for at in sorted(at for at in self._expiring if at <= until):
+            if dropped >= most:
+                return
             for cell in self._expiring.pop(at):
                 series = cell.series
                 (series.seconds if cell.size_s == 1 else series.minutes).pop(cell.start_s, None)
-                if series.idle:
-                    self.by_key.pop(series.key, None)
+                self.drop_if_idle(series)
+                dropped += 1
                 yield cell
+
+    def drop_if_idle(self, series: Series) -> None:
+        if series.idle:
+            self.by_key.pop(series.key, None)
 

@@ -75,7 +75,7 @@ class SourceFold:
             else:
                 for index, event in enumerate(events):
                     try:
-                        take(event, offset, watermark_us)
+                        take(event, watermark_us)
                     except ContractError as fault:
                         self._reject(offset, value or b"", [(index, Reason(fault.reason), fault.detail)])
             self.version = offset
@@ -88,7 +88,7 @@ class SourceFold:
                 faults.append((index, Reason(judged.reason), judged.detail))
                 continue
             try:
-                self._take(judged, offset, watermark_us)
+                self._take(judged, watermark_us)
             except ContractError as fault:
                 faults.append((index, Reason(fault.reason), fault.detail))
         self._reject(offset, value, faults)
@@ -97,7 +97,7 @@ class SourceFold:
         self.counters.rejected += len(faults)
         self.rejected.append(Rejected(offset, value, faults))
 
-    def _take(self, event: Event, version: int, watermark_us: int) -> None:
+    def _take(self, event: Event, watermark_us: int) -> None:
         counters = self.counters
         counters.events += 1
         name = event.epoch
@@ -123,7 +123,7 @@ class SourceFold:
             at_us = self._advance(at_us)
         kind = event.kind
         if kind <= LAST_JOB_KIND:
-            self.lifecycles.take(kind, event, event.data, at_us, self.append_us, watermark_us, version)  # type: ignore[arg-type]
+            self.lifecycles.take(kind, event, event.data, at_us, self.append_us, watermark_us)  # type: ignore[arg-type]
         elif isinstance(event.data, StatsData):
             self._stats(event, event.data)
         else:

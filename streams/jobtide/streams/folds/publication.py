@@ -1,0 +1,95 @@
+"""What a source partition has to tell stage 2 now: closed or revised panes, gauges, notices, ledgers, its watermark.
+
+Everything is absolute and carries the offset up to which it is true, so sending it twice, or again after a crash, changes nothing.
+The order matters for one thing only: the tick comes after the panes it covers, on every partition.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from jobtide.streams.folds import sequences
+from jobtide.streams.folds.records import Gauge, LedgerRecord, PaneRecord, Record, Tick, encode, panes_partition
+from jobtide.streams.folds.source import SourceFold
+
+State = Literal["active", "idle", "lagging"]
+GAUGE_EVERY_US = 60 * 1_000_000
+LEDGER_EVERY_US = 10 * 1_000_000
+
+
+class Publisher:
+    """Remembers what of one source partition was published; the rest is read from its fold."""
+
+    def __init__(self, fold: SourceFold) -> None:
+        self.fold = fold
+        self._last_tick: tuple[int, str, int] | None = None
+        self._gauges_at_us = 0
+        self._ledgers_at_us = 0
+        self._ledgers_told: dict[str, tuple[int, int, int, int, bool]] = {}
+
+    def collect(self, state: State) -> list[list[Record]]:
+        """Records for each partition of job.panes, in the order to send them. Empty lists where there is nothing new."""
+        fold = self.fold
+        out: list[list[Record]] = [[] for _ in range(fold.partitions)]
+        watermark_us = fold.watermark_us
+        self._panes(out, watermark_us)
+        self._gauges(out, watermark_us)
+        self._notices(out)
+        self._ledgers(out)
+        tick = (watermark_us, state, fold.counters.rejected)
+        if tick != self._last_tick:
+            self._last_tick = tick
+            value = encode(Tick(fold.partition, fold.version, watermark_us, state, fold.counters.late_dropped, fold.counters.rejected))
+            for records in out:
+                records.append(Record(b"t\x1f%d" % fold.partition, value))
+        fold.published_us = max(fold.published_us, watermark_us)
+        return out
+
+    def _panes(self, out: list[list[Record]], watermark_us: int) -> None:
+        fold = self.fold
+        for cell in fold.lifecycles.table.due(watermark_us):
+            series = cell.series
+            series.told = (series.running, series.waiting)
+            value = encode(PaneRecord(fold.version, series.running, series.waiting, cell.pane))
+            out[panes_partition(series.name, fold.partitions)].append(Record(cell.key, value))
+
+    def _gauges(self, out: list[list[Record]], watermark_us: int) -> None:
+        """Once a minute: series that hold jobs but had no pane lately would otherwise be forgotten downstream."""
+        fold = self.fold
+        if watermark_us < self._gauges_at_us + GAUGE_EVERY_US:
+            return
+        self._gauges_at_us = watermark_us
+        for series in list(fold.lifecycles.table.by_key.values()):
+            gauge = (series.running, series.waiting)
+            if any(gauge) or series.told != gauge:
+                series.told = gauge
+                fold.lifecycles.table.drop_if_idle(series)
+                key = b"g\x1f%d\x1f%b" % (fold.partition, series.name)
+                out[panes_partition(series.name, fold.partitions)].append(Record(key, encode(Gauge(fold.version, *gauge))))
+
+    def _notices(self, out: list[list[Record]]) -> None:
+        fold = self.fold
+        for key, notice in fold.notices.take_unpublished():
+            kind, rest = key.split(b"\x1f", 1)
+            to = panes_partition(rest.removesuffix(b"\x1fsize").removesuffix(b"\x1fpause"), fold.partitions)
+            out[to].append(Record(b"%b\x1f%d\x1f%b" % (kind, fold.partition, rest), encode((fold.version, notice))))
+
+    def _ledgers(self, out: list[list[Record]]) -> None:
+        fold = self.fold
+        now_us = max(fold.append_us, fold.idle_us)
+        if now_us < self._ledgers_at_us + LEDGER_EVERY_US:
+            return
+        self._ledgers_at_us = now_us
+        for name, epoch in fold.epochs.items():
+            told = (epoch.received, epoch.duplicates, sequences.missing(epoch), sequences.lost(epoch, now_us), epoch.clean)
+            if self._ledgers_told.get(name) != told:
+                self._ledgers_told[name] = told
+                value = encode(
+                    LedgerRecord(
+                        fold.version, name, epoch.source, epoch.tenant, epoch.system, *told, epoch.last_us, sequences.expected(epoch)
+                    )
+                )
+                to = panes_partition(name.encode(), fold.partitions)
+                out[to].append(Record(b"l\x1f%d\x1f%b" % (fold.partition, name.encode()), value))
+        for name in [name for name in self._ledgers_told if name not in fold.epochs]:
+            del self._ledgers_told[name]

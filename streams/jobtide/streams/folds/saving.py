@@ -1,0 +1,118 @@
+"""A source partition's state as checkpoint records, and back.
+
+`save` gives the touched keys and one record that says up to which offset they are folded; the agent writes them as one Kafka record
+batch, which is whole or absent. `load` and `finish` rebuild the fold from whatever keys compaction has left.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from jobtide.streams.folds import sequences
+from jobtide.streams.folds.counters import Counters
+from jobtide.streams.folds.memory import Chunk, Open, Tracked, parse_key
+from jobtide.streams.folds.notices import Notice
+from jobtide.streams.folds.records import Record, SeriesKey, decode_pane, encode, parse_pane_key, series_from
+from jobtide.streams.folds.sequences import Epoch
+from jobtide.streams.folds.source import SourceFold
+
+APPLIED = b"applied"
+MOST_EXPIRED = 20_000  # panes a checkpoint may drop: one Kafka batch has to hold them all
+
+
+class Applied(msgspec.Struct, array_like=True):
+    """`version`: the source offset up to which everything saved is folded."""
+
+    version: int
+    high_us: int
+    append_us: int
+    idle_us: int
+    published_us: int
+    closed_total: int
+    counters: Counters
+
+
+_decode_applied = msgspec.msgpack.Decoder(Applied).decode
+_decode_epoch = msgspec.msgpack.Decoder(Epoch).decode
+_decode_open = msgspec.msgpack.Decoder(Open).decode
+_decode_chunk = msgspec.msgpack.Decoder(Chunk).decode
+_decode_notice = msgspec.msgpack.Decoder(Notice).decode
+_decode_ids = msgspec.msgpack.Decoder(tuple[int, list[tuple[str, int]]]).decode
+
+
+def save(fold: SourceFold) -> list[Record]:
+    """Everything touched since the last call, deletions included, and last the applied offset. Panes that are due must be published before."""
+    now_us = fold.append_us
+    out: list[Record] = []
+    table = fold.lifecycles.table
+    for cell in table.take_unsaved():
+        out.append(Record(cell.key, encode(cell.pane)))
+    for cell in table.expire(fold.watermark_us, MOST_EXPIRED):
+        out.append(Record(cell.key, None))
+    for name, epoch in fold.unsaved_epochs.items():
+        epoch.last_us = now_us
+        out.append(Record(b"e" + name.encode(), encode(epoch)))
+    fold.unsaved_epochs.clear()
+    for name in [name for name, epoch in fold.epochs.items() if sequences.expired(epoch, now_us)]:
+        del fold.epochs[name]
+        out.append(Record(b"e" + name.encode(), None))
+    for key, value in (*fold.lifecycles.memory.save(now_us), *fold.identities.save(now_us), *fold.notices.save(now_us)):
+        out.append(Record(key, value))
+    applied = Applied(
+        fold.version, fold.high_us, now_us, fold.idle_us, fold.published_us, fold.lifecycles.memory.closed_total, fold.counters
+    )
+    out.append(Record(APPLIED, encode(applied)))
+    return out
+
+
+class Restorer:
+    """Collects checkpoint records, in log order, into a fresh fold. Attempts need series and chunks their order: `finish` does those."""
+
+    def __init__(self, fold: SourceFold) -> None:
+        self.fold = fold
+        self._latest: dict[bytes, bytes] = {}
+
+    def load(self, key: bytes, value: bytes | None) -> None:
+        if value is None:
+            self._latest.pop(key, None)
+        else:
+            self._latest[key] = value
+
+    def finish(self) -> None:
+        """Build the state. Without an applied record the fold stays at its beginning."""
+        applied = self._latest.pop(APPLIED, None)
+        if applied is None:
+            self._latest.clear()
+            return
+        self._resume(_decode_applied(applied))
+        for key in sorted(self._latest):  # chunk keys sort by number
+            self._restore(key[:1], key, self._latest[key])
+        self._latest.clear()
+
+    def _resume(self, applied: Applied) -> None:
+        fold = self.fold
+        fold.version, fold.high_us, fold.append_us = applied.version, applied.high_us, applied.append_us
+        fold.idle_us, fold.published_us = applied.idle_us, applied.published_us
+        fold.lifecycles.memory.closed_total = applied.closed_total
+        for name in Counters.__struct_fields__:
+            setattr(fold.counters, name, getattr(applied.counters, name))
+
+    def _restore(self, kind: bytes, key: bytes, value: bytes) -> None:
+        fold, lifecycles = self.fold, self.fold.lifecycles
+        if kind == b"p":
+            size_s, start_s, _, series = parse_pane_key(key)
+            lifecycles.table.restore(series_from(series), size_s, start_s, decode_pane(value), fold.published_us)
+        elif kind == b"a":
+            stored, attempt_key = _decode_open(value), parse_key(key[1:])
+            series = lifecycles.table.series(SeriesKey(*attempt_key[0], stored.series_class))
+            attempt = Tracked(attempt_key, stored.facts, series)
+            lifecycles.memory.load_open(attempt_key, attempt)
+            lifecycles.resume(attempt)
+        elif kind == b"t":
+            lifecycles.memory.load_chunk(int(key[1:], 16), _decode_chunk(value))
+        elif kind == b"e":
+            fold.epochs[key[1:].decode()] = _decode_epoch(value)
+        elif kind == b"i":
+            fold.identities.load(int(key[1:], 16), *_decode_ids(value))
+        elif kind == b"n":
+            fold.notices.load(key[1:], _decode_notice(value))
