@@ -78,7 +78,7 @@ class Process:
             return None
         code = self._popen.poll()
         if code is not None:
-            self._end_group()
+            self.end_group()
         return code
 
     def ask_to_stop(self) -> None:
@@ -95,22 +95,23 @@ class Process:
         try:
             self._popen.wait(self.command.grace_s)
         except subprocess.TimeoutExpired:
-            self._end_group()
+            self.end_group()
         code = self._popen.wait()
-        self._end_group()
+        self.end_group()
         return code
 
     def kill(self) -> None:
-        """SIGKILL the whole group and wait: for tests that crash it."""
+        """SIGKILL the whole group and wait until it is gone."""
+        self.end_group()
         if self._popen is not None:
-            self._end_group()
             self._popen.wait()
 
     def last_lines(self, count: int = 5) -> str:
         """The end of its log, for the sentence that says why it ended."""
         return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-count:])
 
-    def _end_group(self) -> None:
+    def end_group(self) -> None:
+        """SIGKILL it and whatever it started, without waiting."""
         if self._popen is not None:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._popen.pid, signal.SIGKILL)

@@ -1,0 +1,87 @@
+"""`jobtide up`: reads its flags, then `jobtide.cli.up` does the work."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import click
+from jobtide.cli.up.data import DEFAULT
+
+
+@click.command()
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=DEFAULT,
+    show_default=True,
+    help="Directory that keeps everything; a second `up` on it continues.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65531),
+    help="HTTP port (JOBTIDE_HTTP_PORT, 8321). Kafka and Valkey take the next ones.",
+)
+@click.option("--demo", is_flag=True, help="Also run real Celery and RQ workers and draw what they do.")
+@click.option("--ephemeral", is_flag=True, help="In-memory broker instead of Kafka: no Java, nothing kept but history.")
+@click.option("--broker", metavar="HOST:PORT", envvar="JOBTIDE_BROKER", help="Use this Kafka, start none.")
+@click.option("--redis", metavar="URL", envvar="JOBTIDE_REDIS_URL", help="Use this Redis or Valkey, start none.")
+@click.option(
+    "--clickhouse", metavar="URL", envvar="JOBTIDE_CLICKHOUSE_URL", help="Use this ClickHouse, not the embedded engine."
+)
+def command(
+    data: Path,
+    port: int | None,
+    demo: bool,
+    ephemeral: bool,
+    broker: str | None,
+    redis: str | None,
+    clickhouse: str | None,
+) -> None:
+    """Start everything on this machine: Kafka, Valkey, a streams worker, and one HTTP port for events and answers.
+
+    Needs no Docker; Kafka needs Java 17 or newer. Ends cleanly on Ctrl-C, continues when started again.
+    """
+    from jobtide.cli.up.data import DataDirectory
+    from jobtide.cli.up.plan import Asked, make
+    from jobtide.cli.up.supervisor import Stopped, Supervisor
+    from jobtide.streams.errors import ConfigError
+    from jobtide.streams.settings import is_loopback, load
+
+    begun = time.monotonic()
+    settings = load(os.environ, http_port=port, broker=broker, redis_url=redis, clickhouse_url=clickhouse)
+    if not is_loopback(settings.http_host):
+        raise ConfigError(
+            f"refusing to listen on {settings.http_host}: there are no API keys yet, "
+            "so JOBTIDE_HTTP_HOST must be a loopback address"
+        )
+    directory = DataDirectory(data)
+    directory.lock()
+    asked = Asked(data, settings.http_port, broker, redis, clickhouse, ephemeral, demo)
+    plan = make(asked, click.echo)
+    for warning in plan.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    supervisor = Supervisor(plan, lambda line: click.echo(f"  {line}"))
+    supervisor.handle_signals()
+    try:
+        supervisor.start()
+        _announce(plan.addresses, data, time.monotonic() - begun)
+        supervisor.watch()
+    except Stopped:
+        pass
+    finally:
+        click.echo("stopping")
+        supervisor.stop()
+        directory.addresses.unlink(missing_ok=True)
+
+
+def _announce(addresses: dict[str, str], data: Path, took_s: float) -> None:
+    http = addresses["http"]
+    click.echo(
+        f"ready after {took_s:.1f} s: {http}\n"
+        f"  send events   POST {http}/v1/events, or to Kafka at {addresses['broker']}\n"
+        f"  ask           {http}/v1/overview   {http}/docs\n"
+        f"  data          {data}\n"
+        "Ctrl-C ends it."
+    )

@@ -1,0 +1,73 @@
+"""The data directory of `jobtide up`: its layout, and the lock that lets one `up` at a time use it."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobtide.cli.embedded import claim
+from jobtide.streams.errors import ConfigError
+
+DEFAULT = "jobtide-data"
+
+
+@dataclass(frozen=True)
+class DataDirectory:
+    """Everything `up` keeps, under one directory."""
+
+    root: Path
+
+    @property
+    def kafka(self) -> Path:
+        return self.root / "kafka"
+
+    @property
+    def valkey(self) -> Path:
+        return self.root / "valkey"
+
+    @property
+    def history(self) -> Path:
+        return self.root / "history"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def run(self) -> Path:
+        return self.root / "run"
+
+    @property
+    def addresses(self) -> Path:
+        """JSON {"http", "broker", "redis"} of the running set, for the other commands."""
+        return self.root / "addresses.json"
+
+    def lock(self) -> int:
+        """Take the directory for this process until it ends. ConfigError in one sentence when it cannot be had."""
+        try:
+            self.run.mkdir(parents=True, exist_ok=True)
+            path = self.run / "up.lock"
+            fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise ConfigError(
+                f"data directory {self.root} cannot be used ({error.strerror}): give --data DIR"
+            ) from None
+        if not claim.locked(fd):
+            raise ConfigError(
+                f"data directory {self.root} is in use by another `jobtide up` (process {claim.holder(path)}): "
+                "stop it, or give --data DIR"
+            )
+        os.ftruncate(fd, 0)
+        claim.sign(fd, os.getpid())
+        return fd
+
+
+def read_addresses(root: Path) -> dict[str, str]:
+    """What `up` on this directory last wrote; empty when nothing runs there."""
+    try:
+        found = json.loads(DataDirectory(root).addresses.read_text())
+    except (OSError, ValueError):
+        return {}
+    return {name: text for name, text in found.items() if isinstance(text, str)} if isinstance(found, dict) else {}
