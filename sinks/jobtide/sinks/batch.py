@@ -1,0 +1,155 @@
+"""Kafka records to everything one insert needs: rows, attempts, and how far each partition has come. Pure.
+
+Not what has to be recomputed (`moves`). An event that breaks the contract is counted and left out: stage 1 writes it to the dead letter
+with its reason. A whole batch depends on its records only, so the token of an insert can be made of their offsets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import msgspec
+
+from jobtide.sinks import executions, rows
+from jobtide.sinks.executions import Execution, Key
+from jobtide.sinks.inserts import Insert, Row, insert
+from jobtide.streams.errors import ContractError
+from jobtide.streams.events import Event, Reason, WorkerEvent, check_lane, decode, decode_each, is_job, is_pack, split
+
+FUTURE_US = 5 * 60 * 1_000_000  # as in stage 1: an event further ahead of its append time is taken for that time
+ROWS_VERSION = 1  # raise it when the same record gives other rows: an old token must not hide them
+
+
+class Record(NamedTuple):
+    """One Kafka message; `append_us` is its LogAppendTime."""
+
+    partition: int
+    offset: int
+    append_us: int
+    value: bytes | None
+
+
+@dataclass(slots=True)
+class Reach:
+    """How far one partition has come with a batch."""
+
+    first_offset: int
+    next_offset: int
+    first_append_us: int
+    append_us: int  # newest
+    high_us: int = 0  # newest min(event time, append time)
+
+
+@dataclass(slots=True)
+class Batch:
+    """What to insert for some records."""
+
+    event_rows: list[Row] = field(default_factory=list)
+    worker_rows: list[Row] = field(default_factory=list)
+    attempts: dict[int, dict[Key, Execution]] = field(default_factory=dict)  # by partition
+    reach: dict[int, Reach] = field(default_factory=dict)
+    events: int = 0
+    duplicates: int = 0
+    refused: Counter[str] = field(default_factory=Counter)  # events by reason
+
+    def inserts(self) -> list[Insert]:
+        """Everything to write. Written twice, the rows are the same rows."""
+        attempts = [executions.row(key, e) for attempts in self.attempts.values() for key, e in attempts.items()]
+        made = (
+            ("job_executions", executions.COLUMNS, attempts),
+            ("job_events", rows.EVENT_COLUMNS, self.event_rows),
+            ("worker_snapshots", rows.WORKER_COLUMNS, self.worker_rows),
+        )
+        return [insert(table, columns, found, self._token(table)) for table, columns, found in made if found]
+
+    def _token(self, table: str) -> str:
+        """Names the rows of this batch in `table`: from the same records always the same, from others another. Append times are part of
+        it, because a topic that is made anew starts again at offset 0."""
+        ranges = ";".join(
+            f"{p}:{r.first_offset}-{r.next_offset}@{r.first_append_us}-{r.append_us}" for p, r in sorted(self.reach.items())
+        )
+        return f"{table}:{ROWS_VERSION}:{hashlib.sha256(ranges.encode()).hexdigest()}"
+
+
+class _Data(msgspec.Struct):
+    data: msgspec.Raw
+
+
+_raw_one = msgspec.json.Decoder(_Data)
+_raw_pack = msgspec.json.Decoder(list[_Data])
+
+
+def prepare(records: Sequence[Record], partitions: int) -> Batch:
+    """Decode records, which come in offset order per partition. Never raises for what a record contains."""
+    batch = Batch()
+    seen: set[tuple[str, str, int, int]] = set()
+    for record in records:
+        reach = _reach(batch, record)
+        value = record.value or b""
+        try:
+            events = decode(value)
+        except ContractError as error:
+            pairs: Iterable[tuple[Event, bytes]] = _sound(batch, value, error)
+        else:
+            raws = [_raw_one.decode(value)] if len(events) == 1 and not is_pack(value) else _raw_pack.decode(value)
+            pairs = zip(events, (bytes(raw.data) for raw in raws), strict=True)
+        for event, raw in pairs:
+            identity = (event.id, event.data.tenant, event.kind, event.time_us)  # the key of a row
+            if identity in seen:
+                batch.duplicates += 1
+                continue
+            try:
+                _take(batch, reach, event, raw, record, partitions)
+            except ContractError as error:
+                batch.refused[str(error.reason)] += 1
+            else:
+                seen.add(identity)
+    return batch
+
+
+def _reach(batch: Batch, record: Record) -> Reach:
+    reach = batch.reach.get(record.partition)
+    if reach is None:
+        reach = batch.reach[record.partition] = Reach(record.offset, record.offset + 1, record.append_us, record.append_us)
+        batch.attempts[record.partition] = {}
+    reach.next_offset = record.offset + 1
+    if record.append_us > reach.append_us:
+        reach.append_us = record.append_us
+    return reach
+
+
+def _sound(batch: Batch, value: bytes, error: ContractError) -> Iterator[tuple[Event, bytes]]:
+    """The sound events of a value that holds a bad one, with the bytes of their `data`."""
+    judged = decode_each(value) or [error]
+    if len(judged) == 1 and isinstance(judged[0], ContractError):
+        batch.refused[str(judged[0].reason)] += 1
+        return
+    for verdict, piece in zip(judged, split(value), strict=True):
+        if isinstance(verdict, ContractError):
+            batch.refused[str(verdict.reason)] += 1
+        else:
+            yield verdict, bytes(_raw_one.decode(piece).data)
+
+
+def _take(batch: Batch, reach: Reach, event: Event, raw: bytes, record: Record, partitions: int) -> None:
+    partition, offset, append_us, _ = record
+    if event.lane is not None and event.lane % partitions != partition:
+        raise ContractError(Reason.WRONG_PARTITION, f"lane {event.lane} is not of partition {partition}")
+    at_us = min(event.time_us, append_us + FUTURE_US)
+    if not event.backfill:  # as in stage 1: old events say nothing of how far the present has come
+        reach.high_us = max(reach.high_us, min(at_us, append_us))
+    if is_job(event):
+        attempts, key = batch.attempts[partition], executions.key_of(event)
+        if key not in attempts:
+            check_lane(event, partition, partitions)  # once per attempt, as stage 1 does
+        executions.absorb(attempts, key, event, at_us, append_us)
+        batch.event_rows.append(rows.job_row(event, raw, at_us, partition, offset, append_us))
+    elif isinstance(event, WorkerEvent):
+        batch.worker_rows.append(rows.worker_row(event, at_us, partition, append_us))
+    else:
+        batch.event_rows.append(rows.other_row(event, raw, at_us, partition, offset, append_us))
+    batch.events += 1

@@ -1,0 +1,1 @@
+"""ClickHouse, embedded or over HTTP: connection, migrations, inserts, minute rollups."""

@@ -1,0 +1,79 @@
+"""What the history writer reads and writes in ClickHouse besides the batches themselves. Blocking; no decisions.
+
+Its state lives in two tables: `dirty_minutes` (see `sinks.dirty`) and `writer_progress` (see `sinks.watermarks`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from jobtide.sinks.clickhouse.connection import ClickHouse
+from jobtide.sinks.dirty import Minute
+from jobtide.sinks.executions import STORED, Key, facts_from
+from jobtide.sinks.inserts import Insert, insert
+from jobtide.streams.folds.attempts import AttemptFacts
+
+LOOKUP_JOBS = 5_000  # jobs asked for in one query
+_MARK_COLUMNS = ("kafka_partition", "tenant", "minute", "marked", "done")
+_PROGRESS_COLUMNS = (
+    "kafka_partition", "next_offset", "watermark", "rollup_watermark", "appended_at", "state", "updated_at",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What an earlier owner of some partitions left: `version` is above all its marks, `pending` minutes are not recomputed yet."""
+
+    version: int
+    pending: dict[int, set[Minute]]
+    empty: bool  # no attempt has ever been written
+
+
+class HistoryStore:
+    def __init__(self, db: ClickHouse) -> None:
+        self._db = db
+
+    def left(self, partitions: Collection[int]) -> Left:
+        """The state of newly assigned partitions. Raises TransientError."""
+        empty = not self._db.rows("SELECT 1 FROM job_executions LIMIT 1")
+        highest = self._db.rows("SELECT greatest(max(marked), max(done)) FROM dirty_minutes")
+        pending: dict[int, set[Minute]] = {partition: set() for partition in partitions}
+        found = self._db.rows(
+            "SELECT kafka_partition, tenant, toUnixTimestamp(minute) FROM dirty_minutes WHERE kafka_partition IN %(partitions)s"
+            " GROUP BY kafka_partition, tenant, minute HAVING max(marked) > max(done)",
+            {"partitions": list(partitions)},
+        )
+        for partition, tenant, minute in found:
+            pending[partition].add((tenant, minute))
+        return Left(int(highest[0][0]), pending, empty)
+
+    def facts(self, keys: Sequence[Key]) -> dict[Key, AttemptFacts]:
+        """The facts written so far of those of the attempts that are known at all."""
+        found: dict[Key, AttemptFacts] = {}
+        for start in range(0, len(keys), LOOKUP_JOBS):
+            wanted = set(keys[start : start + LOOKUP_JOBS])
+            parameters = {"queues": sorted({key[:4] for key in wanted}), "job_ids": sorted({key[4] for key in wanted})}
+            columns = self._db.columns(STORED, parameters)
+            for row in zip(*columns, strict=True):
+                key, facts = facts_from(row)
+                if key in wanted:
+                    found[key] = facts
+        return found
+
+    def write(self, marks: Mapping[int, tuple[int, Collection[Minute]]], inserts: Sequence[Insert]) -> None:
+        """A batch: first the minutes it makes dirty (partition → version, minutes), so that a crash cannot lose them, then its rows."""
+        self._mark((p, tenant, minute, version, 0) for p, (version, minutes) in marks.items() for tenant, minute in minutes)
+        for each in inserts:
+            self._db.insert(each)
+
+    def finished(self, done: Mapping[int, tuple[int, Collection[Minute]]]) -> None:
+        """Minutes recomputed: partition → version up to which, minutes."""
+        self._mark((p, tenant, minute, 0, version) for p, (version, minutes) in done.items() for tenant, minute in minutes)
+
+    def _mark(self, rows: Iterable[tuple[int, str, int, int, int]]) -> None:
+        self._db.insert(insert("dirty_minutes", _MARK_COLUMNS, list(rows)))
+
+    def progress(self, rows: Sequence[tuple[int, int, int, int, int, str, int]]) -> None:
+        """Rows in the order of `_PROGRESS_COLUMNS`; times in µs."""
+        self._db.insert(insert("writer_progress", _PROGRESS_COLUMNS, [(*r[:4], r[4] // 1000, *r[5:]) for r in rows]))

@@ -1,0 +1,164 @@
+"""An attempt as history keeps it: its facts, with the error of its outcome and the bounds of what is known.
+
+Pure. The facts and their join are those of the live stream (`jobtide.streams.folds.attempts`); this adds what only history keeps. The
+table `job_executions` merges its rows by the same join, column by column: what one batch knows of an attempt is one row there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from jobtide.sinks.inserts import Row
+from jobtide.streams.events import JobEvent, Kind
+from jobtide.streams.folds.attempts import OUTCOME_OF_KIND, AttemptFacts
+
+Key = tuple[str, str, str, str, str, int]  # tenant, environment, system, queue, job_id, attempt: an AttemptKey without its cost
+Error = tuple[str, str, str]  # class, message, fingerprint
+NO_ERROR: Error = ("", "", "")
+NO_DURATION_US = 1 << 62
+
+_ENQUEUED, _SCHEDULED, _STARTED = int(Kind.ENQUEUED), int(Kind.SCHEDULED), int(Kind.STARTED)
+_RETRY_SCHEDULED, _DEAD = int(Kind.RETRY_SCHEDULED), int(Kind.DEAD)
+_UNCOUNTED = frozenset({int(Kind.HEARTBEAT), int(Kind.PROGRESS)})  # they tell of a running attempt nothing that counts
+_RAN = int(OUTCOME_OF_KIND[Kind.FAILED])  # outcomes from this rank on mean that it started
+
+
+class Execution(msgspec.Struct, gc=False):
+    """`first_us`..`last_us` holds every time at which the attempt may count, an implied start included. `append_us`: newest append."""
+
+    facts: AttemptFacts
+    first_us: int
+    last_us: int
+    append_us: int
+    error: Error = NO_ERROR
+
+
+COLUMNS = (
+    "tenant", "environment", "system", "queue", "job_id", "attempt", "job_class", "worker_id", "enqueued_at", "queued_at", "eligible_at",
+    "started_at", "implied_at", "outcome", "dead_at", "retried_at", "first_at", "last_at", "ingested_at",
+)  # fmt: skip
+
+
+def key_of(event: JobEvent) -> Key:
+    d = event.data
+    return (d.tenant, d.environment, d.system, d.queue, d.job_id, d.attempt)
+
+
+def absorb(attempts: dict[Key, Execution], key: Key, event: JobEvent, at_us: int, append_us: int) -> None:
+    """Join what an event says into `attempts`; `at_us` is its clamped time. Equal to `facts_of` and `join`, without a struct for each
+    event: this is the hot path of the history writer, and a property test holds the two together."""
+    kind, d = event.kind, event.data
+    if kind in _UNCOUNTED:
+        return
+    e = _sighted(attempts, key, d.job_class, at_us, append_us)
+    f = e.facts
+    worker_id, queued_us, run_us = d.worker_id, d.enqueued_us, d.run_us
+    if worker_id and (not f.worker_id or worker_id < f.worker_id):
+        f.worker_id = worker_id
+    if queued_us is not None and (f.queued_us is None or queued_us < f.queued_us):
+        f.queued_us = queued_us
+    if kind == _RETRY_SCHEDULED:
+        if f.retried_us is None or at_us < f.retried_us:
+            f.retried_us = at_us
+        follower = _sighted(attempts, (*key[:5], key[5] + 1), d.job_class, at_us, append_us).facts
+        _enqueue(follower, at_us)
+        _delay(follower, run_us)
+        return
+    _delay(f, run_us)
+    if kind == _STARTED:
+        if f.started_us is None or at_us < f.started_us:
+            f.started_us = at_us
+    elif kind == _ENQUEUED or kind == _SCHEDULED:
+        _enqueue(f, at_us)
+    elif kind == _DEAD:
+        if f.dead_us is None or at_us < f.dead_us:
+            f.dead_us = at_us
+    else:
+        _end(e, event, at_us)
+
+
+def _sighted(attempts: dict[Key, Execution], key: Key, job_class: str, at_us: int, append_us: int) -> Execution:
+    e = attempts.get(key)
+    if e is None:
+        e = attempts[key] = Execution(AttemptFacts(job_class=job_class), at_us, at_us, append_us)
+        return e
+    if at_us < e.first_us:
+        e.first_us = at_us
+    elif at_us > e.last_us:
+        e.last_us = at_us
+    if append_us > e.append_us:
+        e.append_us = append_us
+    if job_class < e.facts.job_class:
+        e.facts.job_class = job_class
+    return e
+
+
+def _enqueue(f: AttemptFacts, at_us: int) -> None:
+    if f.enqueued_us is None or at_us < f.enqueued_us:
+        f.enqueued_us = at_us
+
+
+def _delay(f: AttemptFacts, run_us: int | None) -> None:
+    if run_us is not None and (f.eligible_us is None or run_us > f.eligible_us):
+        f.eligible_us = run_us
+
+
+def _end(e: Execution, event: JobEvent, at_us: int) -> None:
+    f, d = e.facts, event.data
+    outcome = OUTCOME_OF_KIND[event.kind]
+    duration_us = round(d.duration_ms * 1000) if d.duration_ms is not None else None
+    implied_us = d.started_us
+    if implied_us is None:
+        if duration_us is not None:
+            implied_us = max(at_us - duration_us, 0)  # before 1970 a minute is no 32-bit number
+        elif outcome >= _RAN:
+            implied_us = at_us
+    if implied_us is not None:
+        if f.implied_us is None or implied_us < f.implied_us:
+            f.implied_us = implied_us
+        e.first_us, e.last_us = min(e.first_us, implied_us), max(e.last_us, implied_us)
+    found = d.error
+    error = NO_ERROR if found is None else (found.class_, found.message or "", found.fingerprint or "")
+    rank = (-outcome, at_us, NO_DURATION_US if duration_us is None else duration_us, *error)
+    if not f.outcome or rank < outcome_of(e):
+        f.outcome, f.outcome_us, f.duration_us, e.error = outcome, at_us, duration_us, error
+
+
+def outcome_of(e: Execution) -> tuple[int, int, int, str, str, str]:
+    """The outcome as the table keeps it: the smallest wins, whole."""
+    f = e.facts
+    duration_us = f.duration_us if f.duration_us is not None else NO_DURATION_US
+    return (-f.outcome, f.outcome_us or 0, duration_us, *e.error)
+
+
+def row(key: Key, e: Execution) -> Row:
+    """One row of `job_executions`, in the order of COLUMNS."""
+    f = e.facts
+    return (
+        *key, f.job_class, f.worker_id or None, f.enqueued_us, f.queued_us, f.eligible_us, f.started_us, f.implied_us, outcome_of(e),
+        f.dead_us, f.retried_us, e.first_us, e.last_us, e.append_us // 1_000_000,
+    )  # fmt: skip
+
+
+# The merged facts of the attempts of given jobs, in the order `facts_from` reads. By job and queue rather than by whole keys: ClickHouse
+# parses a list of strings many times faster than one of tuples, and the few further attempts of these jobs cost nothing.
+STORED = """
+SELECT tenant, environment, system, queue, job_id, attempt, min(job_class), min(enqueued_at), min(queued_at), max(eligible_at),
+  min(started_at), min(implied_at), min(dead_at), min(retried_at), min(outcome).1, min(outcome).2, min(outcome).3
+FROM job_executions
+WHERE (tenant, environment, system, queue) IN %(queues)s AND job_id IN %(job_ids)s
+GROUP BY tenant, environment, system, queue, job_id, attempt"""
+
+
+def facts_from(row: Sequence[Any]) -> tuple[Key, AttemptFacts]:
+    """The key and the facts in a row of `STORED`, as far as they decide what the attempt counts for."""
+    minus_rank, time_us, duration_us = row[14:17]
+    facts = AttemptFacts(
+        job_class=row[6], enqueued_us=row[7], queued_us=row[8], eligible_us=row[9], started_us=row[10], implied_us=row[11],
+        dead_us=row[12], retried_us=row[13], outcome=-minus_rank, outcome_us=time_us if minus_rank else None,
+        duration_us=duration_us if duration_us != NO_DURATION_US else None,
+    )  # fmt: skip
+    return (row[0], row[1], row[2], row[3], row[4], row[5]), facts

@@ -1,0 +1,44 @@
+"""Rows for one table, and their bytes on the wire. Pure: no client and no SQL.
+
+The wire format is MessagePack: rows are values one after the other, DateTime64 is the integer in the column's own unit. ClickHouse parses
+it without holding Python's lock, which made the history writer's share of an insert four times smaller than columns of Python values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+Row = tuple[Any, ...]
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class Insert:
+    """`packed` holds the values of `columns`, row after row. `token` names exactly these rows to ClickHouse, which drops a second insert
+    under the same token: it must never stand for different ones. None where rows may come twice."""
+
+    table: str
+    columns: tuple[str, ...]
+    packed: bytes
+    rows: int
+    token: str | None = None
+
+
+def insert(table: str, columns: tuple[str, ...], rows: Sequence[Row], token: str | None = None) -> Insert:
+    """Rows with their values in the order of `columns`."""
+    flat: list[Any] = []
+    for row in rows:
+        flat.extend(row)
+    return Insert(table, columns, _encode(flat)[_header_bytes(len(flat)) :], len(rows), token)
+
+
+def _header_bytes(n: int) -> int:
+    """The length of MessagePack's header of an array of n values, which ClickHouse does not want."""
+    if n < 16:
+        return 1
+    return 3 if n < 1 << 16 else 5

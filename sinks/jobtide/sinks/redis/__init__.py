@@ -1,0 +1,1 @@
+"""Redis or Valkey: the hot state behind the live answers."""
