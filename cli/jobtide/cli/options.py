@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
+from jobtide.cli.up.data import DEFAULT, read_addresses
 from jobtide.streams.settings import Settings, load
 
 http_port = click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on (JOBTIDE_HTTP_PORT, 8321).")
@@ -15,6 +19,25 @@ everywhere = click.option(
     help="Allow JOBTIDE_HTTP_HOST=0.0.0.0. Only inside a container whose port is published to loopback: "
     "there are no API keys yet.",
 )
+
+
+_url = click.option("--url", help="Address of the running jobtide.  [default: of the `up` on --data, else port 8321]")
+_data = click.option(
+    "--data", type=click.Path(path_type=Path), default=DEFAULT, show_default=True, help="Directory of that `up`."
+)
+
+
+def target(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds `--url` and `--data`; the command gets one `url`: the given, or that of the `up` there, or the default."""
+
+    @functools.wraps(command)
+    def with_url(*args: Any, url: str | None, data: Path, **kwargs: Any) -> None:
+        if url is None:
+            settings = load(os.environ)
+            url = read_addresses(data).get("http", f"http://{settings.http_host}:{settings.http_port}")
+        command(*args, url=url, **kwargs)
+
+    return _url(_data(with_url))
 
 
 def start(**overrides: Any) -> Settings:
