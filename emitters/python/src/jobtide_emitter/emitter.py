@@ -1,0 +1,229 @@
+"""The emitter of a process: builds events, buffers them, and survives forks.
+
+`put` and `emit` are the hot path: one event to bytes, a number, a place in the ring; a background thread delivers. What
+a fork inherits belongs to the parent and is left alone: the child begins with an empty ring and an epoch of its own, or
+hands its events to the parent where the parent offers that (`relay`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from jobtide_emitter import bounds, guard
+from jobtide_emitter.broadcasts import Held, stats_slices
+from jobtide_emitter.flusher import Flusher
+from jobtide_emitter.jobs import Job, JobEvents
+from jobtide_emitter.lanes import LANES, lane_of
+from jobtide_emitter.moments import now_us, text_of
+from jobtide_emitter.relay import ParentGone, Relay
+from jobtide_emitter.ring import Rank, Ring
+from jobtide_emitter.settings import Settings
+from jobtide_emitter.transports import Transport, transport_for
+from jobtide_emitter.workers import Worker
+
+_NOT_IN_SOURCE = re.compile(r"[^A-Za-z0-9._~:/@%+-]")
+_site = guard.Site("emitter.put", lambda: None)
+guard.sites[_site.name] = _site
+
+
+class Emitter(JobEvents):
+    """One per process; `jobtide_emitter.emitter()` returns it. No method raises or waits, but `flush` and `close`."""
+
+    def __init__(self, settings: Settings, make_transport: Callable[[], Transport] | None = None) -> None:
+        self.settings = settings
+        self.enabled = not settings.disabled and (settings.active or make_transport is not None)
+        self.accept = self._buffer  # where a serialised event goes: the ring, or the parent's
+        self.truncated = 0
+        self._make_transport = make_transport or (lambda: transport_for(settings))
+        self._relay: Relay | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        """A new epoch: at the start of a process and in every fork. Starts nothing; the first event does."""
+        settings = self.settings
+        self.ring = Ring(settings.queue_events, settings.queue_bytes)
+        self._flusher = Flusher(self.ring, self._make_transport, settings.linger_ms)
+        self._flusher.beats.append(self._stats_beat)
+        self._announced = [0] * LANES
+        self._next_stats = time.monotonic() + settings.stats_ms / 1000
+        self._worker: Worker | None = None
+        self._source = settings.source or _NOT_IN_SOURCE.sub("-", f"/{socket.gethostname()}/{os.getpid()}")[:256]
+
+    def put(self, job: Job, kind: str, rank: int, data: dict[str, Any], at_us: int | None) -> None:
+        """Takes one event of a job. The hot path: what fails here is counted, never raised."""
+        if not self.enabled:
+            return
+        try:
+            event = {
+                "specversion": "1.0",
+                "type": kind,
+                "source": self._source,
+                "subject": job.facts["job_id"],
+                "time": text_of(now_us() if at_us is None else at_us),
+                "partitionkey": job.key,
+                "data": data,
+            }
+            self.accept(bounds.serialized(event, self._truncating), job.lane, rank)
+        except Exception as error:
+            _site.failed(error)
+
+    def emit(
+        self,
+        kind: str,
+        data: dict[str, Any],
+        *,
+        partitionkey: str,
+        lane: int | None = None,
+        subject: str = "",
+        at_us: int | None = None,
+        rank: int = Rank.STEP,
+        **attributes: Any,
+    ) -> None:
+        """Any event of the contract: `kind` is "queue.snapshot.v1" and the like, `attributes` are CloudEvents
+        extensions (traceparent, backfill). Tenant and environment come from the settings unless `data` has them."""
+        if not self.enabled:
+            return
+        try:
+            event = {
+                "specversion": "1.0",
+                "type": kind,
+                "source": self._source,
+                "subject": bounds.name(subject or partitionkey, 300),
+                "time": text_of(now_us() if at_us is None else at_us),
+                "partitionkey": partitionkey,
+                **attributes,
+                "data": {"tenant": self.settings.tenant, "environment": self.settings.environment, **data},
+            }
+            raw = bounds.serialized(event, self._truncating)
+            self.accept(raw, lane_of(partitionkey) if lane is None else lane, rank)
+        except Exception as error:
+            _site.failed(error)
+
+    def worker(
+        self, system: str, worker_id: str, queues: Sequence[str], concurrency: int,
+        held: Callable[[], Sequence[Held]], version: str = "",
+    ) -> Worker:  # fmt: skip
+        """This process is a worker: online now, heartbeats from now on. `held` says what it holds."""
+        worker = Worker(self, system, worker_id, queues, concurrency, held, version)
+        self._worker = worker
+        if self.enabled:
+            self._flusher.beats.append(worker.beat)
+            self._flusher.wake()
+        return worker
+
+    def end_worker(self) -> None:
+        """The worker is gone, the process may go on: offline, and a flush. Waits at most `flush_timeout_ms`."""
+        worker, self._worker = self._worker, None
+        if worker is None or not self.enabled:
+            return
+        self._flusher.beats.remove(worker.beat)
+        if self._relay is not None:
+            self._relay.drain(self.settings.flush_timeout_ms / 1000)
+        if self.flush() and self._flusher.connected:
+            worker.end()
+            self.flush()
+
+    def flush(self, timeout_ms: int | None = None) -> bool:
+        """Waits until everything emitted so far has been acknowledged. False when that did not happen in time, or at
+        once when delivery is known to fail. For places where a process ends hard; never needed elsewhere."""
+        if not self.enabled:
+            return True
+        timeout_s = (self.settings.flush_timeout_ms if timeout_ms is None else timeout_ms) / 1000
+        if self._relay is not None and self._relay.is_child:
+            return self._relay.drain(timeout_s)
+        return self._flusher.flush(timeout_s)
+
+    def close(self, timeout_ms: int | None = None) -> None:
+        """The clean end: offline, the last statistics, a flush. Waits at most `flush_timeout_ms` or `timeout_ms`."""
+        if not self.enabled:
+            return
+        limit_ms = self.settings.flush_timeout_ms if timeout_ms is None else timeout_ms
+        deadline = time.monotonic() + limit_ms / 1000
+        if self._relay is not None:
+            self._relay.drain(limit_ms / 1000)
+            if self._relay.is_child:
+                return
+        self._flusher.beats.clear()
+        if self.flush(limit_ms) and self._flusher.connected:
+            if self._worker is not None:
+                self._worker.end()
+            self._say_stats(clean=True)
+            self.flush(max(0, int((deadline - time.monotonic()) * 1000)))
+        self.enabled = False
+        self._flusher.stop(max(0.0, deadline - time.monotonic()))
+
+    def open_relay(self) -> None:
+        """Children forked from now on hand their events to this process, which outlives them."""
+        if self.enabled and self._relay is None:
+            self._relay = Relay(self._buffer, lambda lane: self.ring.lose(lane))
+
+    def after_fork(self) -> None:
+        """In the child: leave alone what is the parent's."""
+        if not self.enabled:
+            return
+        self._flusher.abandon()
+        self._begin()
+        if self._relay is not None and self._relay.enter_child():
+            self.accept = self._hand_over
+
+    @property
+    def in_relay(self) -> bool:
+        """Whether this process hands its events to its parent."""
+        return self._relay is not None and self._relay.is_child
+
+    @property
+    def partitions(self) -> int | None:
+        """Kafka partitions of the topic, once reached; None where the receiver places events."""
+        return self._flusher.partitions
+
+    def wake(self) -> None:
+        """Makes the background thread look for what is due."""
+        self._flusher.wake()
+
+    def reach(self) -> bool:
+        """Whether the receiver has been reached; one try, which may wait: for the background thread."""
+        return self._flusher.reached() is not None
+
+    def _buffer(self, raw: bytes, lane: int, rank: int) -> None:
+        self.ring.put(raw, lane, rank)
+        if not self._flusher.awake:
+            self._flusher.wake()
+
+    def _hand_over(self, raw: bytes, lane: int, rank: int) -> None:
+        relay = self._relay
+        assert relay is not None
+        try:
+            relay.send(raw, lane, rank)
+        except ParentGone:
+            self._relay = None
+            self.accept = self._buffer
+            for event in relay.leftovers():
+                self._buffer(*event)
+
+    def _truncating(self) -> None:
+        self.truncated += 1
+
+    def _stats_beat(self, now: float) -> float:
+        if now >= self._next_stats:
+            self._next_stats = now + self.settings.stats_ms / 1000
+            if self._flusher.connected:
+                self._say_stats(clean=False)
+        return self._next_stats
+
+    def _say_stats(self, *, clean: bool) -> None:
+        epoch, ring = self.ring.epoch, self.ring
+        if clean:
+            self._announced = [-1 if following else 0 for following in ring.next]  # every lane used: once more
+        for lane, data in stats_slices(ring.next, self._announced, self._totals, epoch, self.partitions):
+            more = {**data, "clean": clean, "interval_ms": self.settings.stats_ms}
+            key = f"{self.settings.tenant}/emitter/{epoch}"
+            self.emit("emitter.stats.v1", more, partitionkey=key, lane=lane, rank=Rank.END)
+
+    def _totals(self) -> dict[str, int]:
+        ring = self.ring
+        return {"emitted": ring.last_order, "dropped": ring.dropped, "spooled": 0, "truncated": self.truncated}

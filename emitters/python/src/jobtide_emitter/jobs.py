@@ -1,0 +1,182 @@
+"""One attempt of a job and its life, as contract events: the part of the emitter that hooks and apps call.
+
+Says what each event carries, not how it is sent (`emitter`) nor when a backend reaches that point (the hooks). Times
+are µs since the epoch; without `at_us` an event happens now.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from jobtide_emitter import bounds
+from jobtide_emitter.lanes import lane_of
+from jobtide_emitter.moments import now_us, text_of
+from jobtide_emitter.ring import Rank
+
+if TYPE_CHECKING:
+    from jobtide_emitter.settings import Settings
+
+
+class Job:
+    """Names one attempt of one job, once for all its events. `facts` is what every event of it says."""
+
+    __slots__ = ("facts", "key", "lane")
+
+    def __init__(self, facts: dict[str, Any]) -> None:
+        self.facts = facts
+        self.key = f"{facts['tenant']}/{facts['system']}/{facts['job_id']}"
+        self.lane = lane_of(self.key)
+
+    @property
+    def id(self) -> str:
+        return self.facts["job_id"]  # type: ignore[no-any-return]
+
+    @property
+    def attempt(self) -> int:
+        return self.facts["attempt"]  # type: ignore[no-any-return]
+
+
+class JobEvents(ABC):
+    """The events of jobs; the emitter is one. No method here waits or does I/O."""
+
+    settings: Settings
+
+    @abstractmethod
+    def put(self, job: Job, kind: str, rank: int, data: dict[str, Any], at_us: int | None) -> None:
+        """Takes one event of a job. Never raises."""
+
+    def job(self, system: str, queue: str, job_class: str, job_id: str, attempt: int = 1, **more: Any) -> Job:
+        """Names an attempt. `more` is optional data of the contract: max_attempts, priority, parent_job_id, …"""
+        settings = self.settings
+        facts = {
+            "tenant": settings.tenant,
+            "environment": settings.environment,
+            "system": system,
+            "queue": bounds.name(queue),
+            "job_class": bounds.name(job_class),
+            "job_id": bounds.name(job_id),
+            "attempt": attempt if 1 <= attempt <= 100_000 else max(1, min(attempt, 100_000)),
+        }
+        for member, value in more.items():
+            if value is not None:
+                facts[member] = bounds.name(value) if value.__class__ is str else value
+        return Job(facts)
+
+    def job_enqueued(self, job: Job, *, at_us: int | None = None, run_at_us: int | None = None) -> None:
+        """The attempt waits for a worker from now on."""
+        data = job.facts if run_at_us is None else {**job.facts, "run_at": text_of(run_at_us)}
+        self.put(job, "job.enqueued.v1", Rank.STEP, data, at_us)
+
+    def job_scheduled(self, job: Job, run_at_us: int, *, at_us: int | None = None) -> None:
+        """The attempt was asked for, to start not before `run_at_us`."""
+        self.put(job, "job.scheduled.v1", Rank.STEP, {**job.facts, "run_at": text_of(run_at_us)}, at_us)
+
+    def job_started(
+        self,
+        job: Job,
+        worker_id: str,
+        *,
+        at_us: int | None = None,
+        enqueued_at_us: int | None = None,
+        run_at_us: int | None = None,
+    ) -> Run:
+        """A worker begins the attempt. Returns the run, which ends it."""
+        started_us = now_us() if at_us is None else at_us
+        data = {**job.facts, "worker_id": worker_id}
+        if enqueued_at_us is not None:
+            data["enqueued_at"] = text_of(enqueued_at_us)
+        if run_at_us is not None:
+            data["run_at"] = text_of(run_at_us)
+        self.put(job, "job.started.v1", Rank.STEP, data, started_us)
+        return Run(self, job, worker_id, started_us)
+
+    def run_of(self, job: Job, worker_id: str, started_us: int | None) -> Run:
+        """An attempt whose process is gone, so that the one that noticed can end it. Only the wall clock knows how
+        long it took."""
+        started = now_us() if started_us is None else started_us
+        return Run(self, job, worker_id, started, max(0, now_us() - started))
+
+    def job_retry_scheduled(self, job: Job, run_at_us: int, *, at_us: int | None = None, **more: Any) -> None:
+        """The job gets another attempt, `job.attempt` + 1, not before `run_at_us`."""
+        data = {**job.facts, "run_at": text_of(run_at_us), **more}
+        self.put(job, "job.retry_scheduled.v1", Rank.END, data, at_us)
+
+    def job_dead(self, job: Job, error: dict[str, str], *, at_us: int | None = None, **more: Any) -> None:
+        """The job gets no other attempt by itself."""
+        self.put(job, "job.dead.v1", Rank.END, {**job.facts, "error": error, **more}, at_us)
+
+    def job_cancelled(self, job: Job, reason: str, *, at_us: int | None = None, **more: Any) -> None:
+        """Somebody stopped the attempt, waiting or running."""
+        data = {**job.facts, "reason": bounds.name(reason), **more}
+        self.put(job, "job.cancelled.v1", Rank.END, data, at_us)
+
+    def job_discarded(self, job: Job, reason: str, *, at_us: int | None = None, **more: Any) -> None:
+        """The attempt was thrown away without an outcome: expired, unknown class, skipped."""
+        data = {**job.facts, "reason": bounds.name(reason), **more}
+        self.put(job, "job.discarded.v1", Rank.END, data, at_us)
+
+    def error(self, error: BaseException | None, *, backtrace: str | None = None) -> dict[str, str]:
+        """An exception as `error` data, with as much as the setting `error_detail` lets out."""
+        return bounds.error_of(error, self.settings.error_detail, backtrace=backtrace)
+
+
+class Run:
+    """An attempt that a worker holds: knows when it began, on both clocks, and ends at most once."""
+
+    __slots__ = ("_began_ns", "_ended_ns", "emitter", "ended", "ended_us", "job", "started_us", "worker_id")
+
+    def __init__(self, emitter: JobEvents, job: Job, worker_id: str, started_us: int, elapsed_us: int = 0) -> None:
+        self.emitter = emitter
+        self.job = job
+        self.worker_id = worker_id
+        self.started_us = started_us
+        self.ended = False
+        self.ended_us: int | None = None
+        self._ended_ns: int | None = None
+        self._began_ns = time.monotonic_ns() - elapsed_us * 1000
+
+    def body_returned(self) -> None:
+        """Takes the time now, for an outcome that is only known later (a result has to be stored first)."""
+        if self._ended_ns is not None:
+            return
+        self._ended_ns = time.monotonic_ns()
+        self.ended_us = now_us()
+
+    def finished(self, **more: Any) -> None:
+        """The attempt succeeded."""
+        self._end("job.finished.v1", more)
+
+    def failed(self, error: dict[str, str], **more: Any) -> None:
+        """The attempt raised; whether another follows is said by job_retry_scheduled or job_dead."""
+        self._end("job.failed.v1", {"error": error, **more})
+
+    def cancelled(self, reason: str) -> None:
+        """Somebody stopped it while it ran."""
+        self._end("job.cancelled.v1", {"reason": bounds.name(reason)})
+
+    def discarded(self, reason: str) -> None:
+        """It ended without success or failure: the job asked to be ignored."""
+        self._end("job.discarded.v1", {"reason": bounds.name(reason)})
+
+    def progress(self, ratio: float, step: str | None = None) -> None:
+        """How far it is, 0 to 1, and in which step."""
+        data = {**self.job.facts, "worker_id": self.worker_id, "progress": min(max(ratio, 0.0), 1.0)}
+        if step is not None:
+            data["step"] = bounds.name(step)
+        self.emitter.put(self.job, "job.progress.v1", Rank.BEAT, data, None)
+
+    def _end(self, kind: str, more: dict[str, Any]) -> None:
+        if self.ended:
+            return
+        self.ended = True
+        self.body_returned()
+        data = {
+            **self.job.facts,
+            "worker_id": self.worker_id,
+            "started_at": text_of(self.started_us),
+            "duration_ms": bounds.milliseconds(((self._ended_ns or 0) - self._began_ns) // 1000),
+            **more,
+        }
+        self.emitter.put(self.job, kind, Rank.END, data, self.ended_us)
