@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from jobtide.cli.embedded import kafka as embedded_kafka
 from jobtide.cli.embedded import ports
 from jobtide.cli.embedded import valkey as embedded_valkey
 from jobtide.cli.embedded.process import Process
-from jobtide.streams import topics
+from jobtide.streams.agents.kafka import ensure_topics
+from jobtide.streams.settings import load
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,5 @@ def _running(server: Server) -> Iterator[Server]:
 
 
 async def create_topics(address: str, prefix: str = "", partitions: int = 8) -> None:
-    """Make all of jobtide's topics under a prefix, as `topics.py` describes them."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=address)
-    await admin.start()
-    try:
-        wanted = [
-            NewTopic(prefix + topic.name, partitions, 1, topic_configs=dict(topic.config)) for topic in topics.TOPICS
-        ]
-        await admin.create_topics(wanted)
-    finally:
-        await admin.close()
+    """Make all of jobtide's topics under a prefix."""
+    await ensure_topics(load({}, broker=address, topic_prefix=prefix, partitions=partitions))

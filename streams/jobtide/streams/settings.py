@@ -30,6 +30,7 @@ class Settings:
     """One process's settings. Field `http_port` is environment variable `JOBTIDE_HTTP_PORT`; units are in the names."""
 
     broker: str = _setting("127.0.0.1:9092", "Kafka bootstrap servers, host:port, comma separated")
+    broker_in_memory: int = _setting(0, "1 for the in-memory broker of `up --ephemeral`, which knows no producer ids", low=0, high=1)
     topic_prefix: str = _setting("", "put before every topic name and consumer group, to share one Kafka between installations")
     partitions: int = _setting(8, "partitions of job.events; divides 64 and must be what the topic has", low=1, high=64)
     redis_url: str = _setting("redis://127.0.0.1:6379/0", "Redis or Valkey that holds the live answers", secret=True)

@@ -1,0 +1,22 @@
+"""`jobtide worker`."""
+
+import click
+
+
+@click.command()
+def command() -> None:
+    """Run one streams worker. Several share the partitions of the topics between them."""
+    from jobtide.cli.options import start
+    from jobtide.cli.signals import run_until_signalled
+    from jobtide.sinks.redis.hot_state import RedisHotState
+    from jobtide.streams.app import run_worker
+
+    settings = start()
+    run_until_signalled(
+        lambda stop: run_worker(
+            settings,
+            lambda: RedisHotState(settings.redis_url, settings.redis_prefix),
+            stop,
+            idempotent=not settings.broker_in_memory,
+        )
+    )
