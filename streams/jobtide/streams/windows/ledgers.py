@@ -1,0 +1,46 @@
+"""What each source partition received of each emitter epoch, passed on while it is news."""
+
+from __future__ import annotations
+
+from jobtide.streams.folds.records import LedgerRecord
+from jobtide.streams.folds.sequences import EXPIRY_US
+from jobtide.streams.snapshots import LedgerSnapshot
+from jobtide.streams.windows.boards import Board, Key
+
+Line = tuple[int, LedgerRecord]  # with the watermark at which it last changed, µs
+
+
+class Ledgers(Board[Line]):
+    """One line per source partition and epoch; gone when unchanged for as long as stage 1 remembers an epoch."""
+
+    kind = "ledger"
+    kept_us = EXPIRY_US
+
+    def fold(self, source: int, record: LedgerRecord, now_us: int) -> None:
+        """`now_us` is the watermark, 0 if it is not known: then the epoch's last event says how old the line is."""
+        key = (record.tenant, str(source), record.epoch)
+        known = self._entries.get(key)
+        if known is not None and (known[1].version > record.version or known[1] == record):
+            return
+        self._entries[key] = (max(now_us, record.last_us), record)
+        self.touch(key)
+
+    def heard_us(self, entry: Line) -> int:
+        return entry[0]
+
+    def snapshot(self, key: Key, entry: Line) -> LedgerSnapshot:
+        _, record = entry
+        return LedgerSnapshot(
+            partition=int(key[1]),
+            epoch=record.epoch,
+            source=record.source,
+            tenant=record.tenant,
+            system=record.system,
+            received=record.received,
+            duplicates=record.duplicates,
+            missing=record.missing,
+            lost=record.lost,
+            last_us=record.last_us,
+            clean=record.clean,
+            expected=record.expected,
+        )
