@@ -21,7 +21,7 @@ while at <= #ARGV do
   local key, channel = KEYS[tonumber(take())], tonumber(take())
   local kind, field, version, value = take(), take(), take(), take()
   local old = redis.call('HGET', key, field)
-  if not old or tonumber(version) >= tonumber(string.match(old, '^%d+')) then
+  if not old or tonumber(version) >= tonumber(string.match(old, '^-?%d+')) then
     if value == '' then
       redis.call('HDEL', key, field)
       value = 'null'
