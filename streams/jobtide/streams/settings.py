@@ -33,6 +33,7 @@ class Settings:
     broker_in_memory: int = _setting(0, "1 for the in-memory broker of `up --ephemeral`, which knows no producer ids", low=0, high=1)
     topic_prefix: str = _setting("", "put before every topic name and consumer group, to share one Kafka between installations")
     partitions: int = _setting(8, "partitions of job.events; divides 64 and must be what the topic has", low=1, high=64)
+    replication: int = _setting(1, "replicas of the topics jobtide makes; 3 on a cluster that has as many brokers", low=1, high=100)
     redis_url: str = _setting("redis://127.0.0.1:6379/0", "Redis or Valkey that holds the live answers", secret=True)
     redis_prefix: str = _setting("jt:", "put before every Redis key")
     clickhouse_url: str = _setting("http://127.0.0.1:8123", "history: http(s)://host:port, or chdb:///directory for the embedded engine")

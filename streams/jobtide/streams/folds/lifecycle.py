@@ -34,7 +34,7 @@ _ENQUEUED: Final = int(Kind.ENQUEUED)
 _STARTED: Final = int(Kind.STARTED)
 _FINISHED: Final = int(Kind.FINISHED)
 _FAILED: Final = int(Kind.FAILED)
-_HEARTBEAT: Final = int(Kind.HEARTBEAT)  # these two open nothing: only a started event says that an attempt began
+_HEARTBEAT: Final = int(Kind.HEARTBEAT)  # these two say nothing that counts, whether they come before the start, after it or after the end
 _PROGRESS: Final = int(Kind.PROGRESS)
 
 
@@ -69,7 +69,7 @@ class Lifecycles:
         elif kind == _ENQUEUED:
             self._enqueue((owner, d.job_id, d.attempt), event, d, at_us, append_us, watermark_us)
             return
-        elif kind == _HEARTBEAT or kind == _PROGRESS:
+        if kind == _HEARTBEAT or kind == _PROGRESS:
             return
         for key, facts in facts_of(kind, d, at_us):
             self._join((owner, d.job_id, key.attempt), facts, event, append_us, watermark_us)
@@ -120,12 +120,11 @@ class Lifecycles:
     ) -> None:
         duration_ms, implied_us = d.duration_ms, d.started_us
         if duration_ms is not None:
-            run: int | None = round(duration_ms * 1000)
-            f.duration_us = run
+            f.duration_us = run = round(duration_ms * 1000)
             if implied_us is None:
-                implied_us = at_us - f.duration_us
+                implied_us = at_us - run
         else:
-            run = at_us - f.started_us if f.started_us is not None else None
+            run = at_us - (f.started_us or 0)  # it has started: `take` asked
             if implied_us is None:
                 implied_us = at_us
         f.implied_us = implied_us if f.implied_us is None or implied_us < f.implied_us else f.implied_us
@@ -155,19 +154,23 @@ class Lifecycles:
             before = contributions(attempt.facts)
             waited, ran = occupies(attempt.facts)
             joined = join(attempt.facts, facts)
-        series = attempt.series if attempt.closed_us is None else self.table.series(attempt.series_key)
-        attempt.facts = joined
+        series = home = attempt.series if attempt.closed_us is None else self.table.series(attempt.series_key)
+        if joined.job_class != attempt.facts.job_class:  # everything it counted for moves to the series its facts name now
+            home = self.table.series(SeriesKey(*key[0], joined.job_class))
+        attempt.facts, attempt.series, attempt.series_key = joined, home, home.key
         after = contributions(joined)
         for change in before:
-            if change not in after and not self._apply(series, change, -1, watermark_us):
+            if (home is not series or change not in after) and not self._apply(series, change, -1, watermark_us):
                 self.counters.late_dropped += 1
         for change in after:
-            if change not in before and not self._apply(series, change, 1, watermark_us):
+            if (home is not series or change not in before) and not self._apply(home, change, 1, watermark_us):
                 self.counters.late_dropped += 1
         if attempt.closed_us is None:
             waits, runs = occupies(joined)
-            series.waiting += waits - waited
-            series.running += runs - ran
+            series.waiting -= waited
+            series.running -= ran
+            home.waiting += waits
+            home.running += runs
             if joined.outcome:
                 memory.close(attempt, append_us)
         memory.touch(attempt)

@@ -100,8 +100,8 @@ class Restorer:
     def _restore(self, kind: bytes, key: bytes, value: bytes) -> None:
         fold, lifecycles = self.fold, self.fold.lifecycles
         if kind == b"p":
-            size_s, start_s, _, series = parse_pane_key(key)
-            lifecycles.table.restore(series_from(series), size_s, start_s, decode_pane(value), fold.published_us)
+            size_s, start_s, _, name = parse_pane_key(key)
+            lifecycles.table.restore(series_from(name), size_s, start_s, decode_pane(value), fold.published_us)
         elif kind == b"a":
             stored, attempt_key = _decode_open(value), parse_key(key[1:])
             series = lifecycles.table.series(SeriesKey(*attempt_key[0], stored.series_class))

@@ -75,7 +75,7 @@ class SeriesTable:
         cell = series.minutes.get(minute)
         if cell is None:
             cell = self._open(series, series.minutes, 60, minute)
-        cells = (cell,)
+        cells: tuple[Cell, ...] = (cell,)
         if late_us <= SECOND_PANES_KEPT_US:
             of_second = series.seconds.get(second)
             if of_second is None:

@@ -1,0 +1,123 @@
+"""Stage 2 in a worker: partitions of job.panes in, hot state out.
+
+It has no checkpoint: panes are absolute, so its state is whatever the last 70 minutes of the log say. A partition is taken over by reading
+them again, and while the store is away the newest value of each field is kept and written when it is back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from time import monotonic, time_ns
+
+from aiokafka import TopicPartition
+
+from jobtide.streams.agents.kafka import new_reader
+from jobtide.streams.agents.stage import Batch, Stage
+from jobtide.streams.errors import TransientError
+from jobtide.streams.settings import Settings
+from jobtide.streams.snapshots import HotStateSink, HotWrite
+from jobtide.streams.topics import PANES
+from jobtide.streams.windows.fold import WindowFold
+
+REPLAY_MS = 70 * 60_000  # an hour's windows, and how late a pane may be revised
+RETRY_S = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class Stage2(Stage):
+    """All partitions of job.panes of this worker."""
+
+    def __init__(self, settings: Settings, sink: HotStateSink) -> None:
+        super().__init__(settings.topic(PANES))
+        self.settings, self.sink = settings, sink
+        self.folds: dict[int, WindowFold] = {}
+        self._pending: dict[tuple[str, str, str], HotWrite] = {}  # not yet in the store: the newest of each field
+        self._away_since_s: float | None = None
+        self._writing = asyncio.Lock()
+
+    # -- ownership
+
+    async def recover(self, partitions: set[int]) -> None:
+        started, self._pending = monotonic(), {}
+        folds = {p: WindowFold(p) for p in partitions}
+        count = await self._replay(folds) if folds else 0
+        self.folds = folds
+        log.info("replayed %d records of %d panes partitions in %.1f s", count, len(folds), monotonic() - started)
+
+    async def _replay(self, folds: dict[int, WindowFold]) -> int:
+        consumer, topic = new_reader(self.settings), self.topic
+        await consumer.start()
+        try:
+            tps = [TopicPartition(topic, p) for p in folds]
+            consumer.assign(tps)
+            ends = await consumer.end_offsets(tps)
+            since = await consumer.offsets_for_times({tp: max(0, time_ns() // 1_000_000 - REPLAY_MS) for tp in tps})
+            for tp in tps:
+                start = since.get(tp)
+                consumer.seek(tp, start.offset if start is not None else ends[tp])
+            waiting = {tp for tp in tps if await consumer.position(tp) < ends[tp]}
+            count = 0
+            while waiting:
+                for tp, records in (await consumer.getmany(*waiting, timeout_ms=1000)).items():
+                    folds[tp.partition].fold([r.key or b"" for r in records], [r.value for r in records], [r.offset for r in records])
+                    count += len(records)
+                    await asyncio.sleep(0)
+                waiting = {tp for tp in waiting if await consumer.position(tp) < ends[tp]}
+            return count
+        finally:
+            await consumer.stop()
+
+    def next_offset(self, partition: int) -> int:
+        return self.folds[partition].version + 1 if partition in self.folds else 0
+
+    def holds(self, partition: int) -> bool:
+        return partition in self.folds
+
+    def release(self) -> None:
+        self.folds, self._pending = {}, {}
+        self.durable.clear()
+        self._holes.clear()
+
+    # -- records
+
+    async def fold(self, batch: Batch) -> None:
+        self.folds[batch.partition].fold([key or b"" for key in batch.keys], batch.values, batch.offsets)
+
+    # -- effects
+
+    async def publish(self) -> None:
+        """Write what has changed to the hot state. A store out of reach delays this, never the folding."""
+        async with self._writing:
+            if self._away_since_s is not None and monotonic() - self._away_since_s < RETRY_S:
+                return
+            try:
+                await self._write()
+            except TransientError as error:
+                if self._away_since_s is None:
+                    log.warning("hot state is out of reach, keeping changes until it is back: %s", error)
+                self._away_since_s = monotonic()
+
+    async def _write(self) -> None:
+        folds = dict(self.folds)
+        if folds and await self.sink.lost_everything():
+            log.warning("hot state was empty: writing everything again")
+            for fold in folds.values():
+                fold.touch_all()
+        for fold in folds.values():
+            for write in fold.take_changes():
+                self._pending[write.kind, write.tenant, write.field] = write
+        versions = {partition: fold.version for partition, fold in folds.items()}
+        pending = self._pending
+        if pending:
+            await self.sink.write(list(pending.values()))
+        if pending is self._pending:  # not released meanwhile
+            self._pending = {}
+            self.durable.update({partition: version + 1 for partition, version in versions.items()})
+        if self._away_since_s is not None:
+            log.info("hot state is back")
+            self._away_since_s = None
+
+    async def flush(self) -> None:
+        await self.publish()
