@@ -95,6 +95,13 @@ def test_one_bad_event_in_a_pack_does_not_take_the_others_with_it() -> None:
         decode(pack)
 
 
+@pytest.mark.parametrize("name", ["job-started", "pack"])
+def test_white_space_around_a_value_is_json(name: str) -> None:
+    value = vectors.valid()[name]
+    spaced = b" \r\n\t" + value + b" \n"
+    assert decode(spaced) == decode_each(spaced) == decode(value)
+
+
 def test_what_a_sender_puts_into_computed_members_is_overwritten() -> None:
     event = valid_event("job-reserved-looking-members-are-ignored")
     assert (event.time_us, event.data.enqueued_us, event.data.started_us, event.data.run_us) == (

@@ -167,4 +167,4 @@ def _respell(token: re.Match[bytes]) -> bytes:
     if token["float"] is None:
         return text
     number = float(text)
-    return b"%d" % number if number.is_integer() and abs(number) < 2**53 else text
+    return b"%d" % number if number.is_integer() else text
