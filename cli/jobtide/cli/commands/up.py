@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -62,11 +63,14 @@ def command(
     plan = make(asked, click.echo)
     for warning in plan.warnings:
         click.echo(f"warning: {warning}", err=True)
-    supervisor = Supervisor(plan, lambda line: click.echo(f"  {line}"))
+    notes = Notes(directory.notes)
+    supervisor = Supervisor(plan, notes.tell)
     supervisor.handle_signals()
     try:
         supervisor.start()
         _announce(plan.addresses, data, time.monotonic() - begun)
+        notes.quiet = demo and sys.stdout.isatty()  # the table shows them
+        supervisor.add(plan.after_ready)
         supervisor.watch()
     except Stopped:
         pass
@@ -74,6 +78,23 @@ def command(
         click.echo("stopping")
         supervisor.stop()
         directory.addresses.unlink(missing_ok=True)
+
+
+class Notes:
+    """What the supervisor tells, on the terminal and in a file; only in the file while a table is drawn."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.quiet = False
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+
+    def tell(self, line: str) -> None:
+        """Pass one line on."""
+        with self._path.open("a") as file:
+            file.write(f"{time.strftime('%H:%M:%S')} {line}\n")
+        if not self.quiet:
+            click.echo(f"  {line}")
 
 
 def _announce(addresses: dict[str, str], data: Path, took_s: float) -> None:

@@ -44,6 +44,11 @@ class DataDirectory:
         """JSON {"http", "broker", "redis"} of the running set, for the other commands."""
         return self.root / "addresses.json"
 
+    @property
+    def notes(self) -> Path:
+        """What `up` told since it was ready, one line each."""
+        return self.logs / "up.log"
+
     def lock(self) -> int:
         """Take the directory for this process until it ends. ConfigError in one sentence when it cannot be had."""
         try:

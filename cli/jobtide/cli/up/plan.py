@@ -14,6 +14,7 @@ from pathlib import Path
 
 from jobtide.cli.embedded import kafka, ports, tansu, valkey
 from jobtide.cli.embedded.process import Command, Process
+from jobtide.cli.up import demo_parts
 from jobtide.cli.up.data import DataDirectory
 from jobtide.cli.up.readiness import http_ok
 from jobtide.streams.errors import ConfigError
@@ -50,6 +51,7 @@ class Plan:
 
     addresses: dict[str, str]
     stages: list[list[Part]] = field(default_factory=list)
+    after_ready: list[Part] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -64,6 +66,8 @@ def make(asked: Asked, tell: Callable[[str], None]) -> Plan:
         plan.stages.append(servers)
     plan.stages.append([_part("topics", ["topics", "create"], directory, environment, once=True)])
     plan.stages.append(_jobtide(asked, directory, environment, plan))
+    if asked.demo:
+        _demo(asked, directory, plan)
     directory.addresses.write_text(json.dumps(plan.addresses))
     return plan
 
@@ -122,6 +126,16 @@ def _jobtide(asked: Asked, directory: DataDirectory, environment: Mapping[str, s
     if not environment["JOBTIDE_CLICKHOUSE_URL"].startswith("chdb:"):
         parts.append(_part("sink", ["sink"], directory, environment))
     return parts
+
+
+def _demo(asked: Asked, directory: DataDirectory, plan: Plan) -> None:
+    if asked.redis is not None:
+        raise ConfigError("--demo keeps its queues in the Valkey that `up` starts: leave out --redis")
+    http = plan.addresses["http"]
+    commands = demo_parts.workers(demo_parts.environment(http, plan.addresses["redis"]))
+    plan.stages.append([Part(Process(command, directory.run, directory.logs)) for command in commands])
+    view = demo_parts.table(http, str(directory.notes))
+    plan.after_ready.append(Part(Process(view, directory.run, directory.logs)))
 
 
 def _part(

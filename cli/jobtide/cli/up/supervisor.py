@@ -74,6 +74,12 @@ class Supervisor:
             for watched in stage:
                 self._await(watched, begun)
 
+    def add(self, parts: list[Part]) -> None:
+        """Start one more stage, without waiting."""
+        self._stages.append([_Watched(part) for part in parts])
+        for watched in self._stages[-1]:
+            self._launch(watched)
+
     def watch(self) -> None:
         """Keep it running until asked to stop."""
         while not self._stop.wait(_TICK_S):
