@@ -1,0 +1,101 @@
+"""The query API as one application: readers, routes, problems, and the tasks that keep the live state.
+
+Thin: what is answered is in `routes`, from where in `sources`. `create_app` opens nothing before the application
+starts; other parts of the same port (the gateway) add their routes and wrap the lifespan.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from fastapi import FastAPI
+from jobtide.query import openapi, problems
+from jobtide.query.engine import STORE as CLICKHOUSE
+from jobtide.query.engine import Engine
+from jobtide.query.feed import Feed
+from jobtide.query.follow import Follower
+from jobtide.query.frames import Frames
+from jobtide.query.history import ClickHouseHistory
+from jobtide.query.live import STORE as REDIS
+from jobtide.query.live import MirrorLive
+from jobtide.query.meters import LiveCollector
+from jobtide.query.mirror import Mirror
+from jobtide.query.routes import classes, completeness, health, jobs, live, overview, queues, series, workers
+from jobtide.query.sources import Sources
+from jobtide.streams.settings import Settings
+from prometheus_client import CollectorRegistry
+
+log = logging.getLogger(__name__)
+
+TITLE = "jobtide"
+DESCRIPTION = (
+    "Live and historical numbers of background jobs. Every answer says which range it is about, how far event time has "
+    "come (`watermark`, `complete_until`), how much of what was emitted has arrived (`completeness`) and which store "
+    "answered (`source`). Errors are application/problem+json."
+)
+
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def clock_us() -> int:
+    """The present, µs since the epoch."""
+    return time.time_ns() // 1000
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application of these settings, to be served as it is or joined by other routes."""
+    mirror = Mirror()
+    follower = Follower(settings, mirror)
+    engine = Engine(settings)
+    live_reader = MirrorLive(mirror)
+    history = ClickHouseHistory(engine, settings.retention_workers_days)
+    feed = Feed(mirror, Frames(mirror, live_reader), secrets.token_hex(6), clock_us)
+    key = settings.cursor_key.encode() or secrets.token_bytes(32)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        tasks = [_running("hot state", follower.run), _running("live feed", feed.run)]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await follower.close()
+            await asyncio.to_thread(engine.close)
+
+    registry = CollectorRegistry()
+    registry.register(LiveCollector(mirror, live_reader, feed, clock_us))
+    app = assembled(Sources(live_reader, history, clock_us, key), feed, lifespan)
+    app.include_router(health.router({REDIS: follower.ping, CLICKHOUSE: history.ready}, registry))
+    return app
+
+
+def assembled(sources: Sources, feed: Feed, lifespan: Lifespan | None = None) -> FastAPI:
+    """The routes over any readers."""
+    app = FastAPI(title=TITLE, version="1", description=DESCRIPTION, lifespan=lifespan)
+    for noun in (overview, queues, classes, series, jobs, workers, completeness):
+        app.include_router(noun.router(sources))
+    app.include_router(live.router(feed))
+    problems.install(app)
+    openapi.install(app)
+    return app
+
+
+def _running(name: str, run: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+    async def running() -> None:
+        try:
+            await run()
+        except Exception:
+            # Without it every live answer would grow old in silence: end the process, its supervisor starts another.
+            log.critical("a task of the query API failed", exc_info=True, extra={"task": name})
+            signal.raise_signal(signal.SIGTERM)
+
+    return asyncio.create_task(running(), name=name)

@@ -1,0 +1,61 @@
+"""ClickHouse for asynchronous callers: a few threads of its own, each with its own client, and one error for "not now".
+
+Not the questions (`sql/`), not what rows mean (`history_rows`). The client blocks, so it never runs on the event
+loop; the threads are ours rather than anyio's because a client belongs to its thread and must outlive idle times.
+More than a few at once make nothing faster: one query uses all cores.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from jobtide.query.questions import question
+from jobtide.query.readers import Unavailable
+from jobtide.sinks.clickhouse.connection import ClickHouse
+from jobtide.streams.errors import ConfigError, StoreRejected, TransientError
+from jobtide.streams.settings import Settings
+
+log = logging.getLogger(__name__)
+
+STORE = "ClickHouse"
+THREADS = 4
+MAX_WAITING = 64  # beyond it an answer would come too late to be of use
+TIMEOUT_S = 35  # a little more than max_execution_time of the questions
+
+Row = tuple[Any, ...]
+
+
+class Engine:
+    """Create it anywhere; nothing is opened before the first question."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._clickhouse = ClickHouse(settings, timeout_s=TIMEOUT_S)
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="history")
+        self._asked = 0
+
+    async def ask(self, name: str, parameters: Mapping[str, Any]) -> list[Row]:
+        """The rows that answer `sql/<name>.sql`. Raises Unavailable while ClickHouse cannot, or has too much to do."""
+        if self._asked >= MAX_WAITING:
+            raise Unavailable(STORE, f"{MAX_WAITING} questions are waiting for it already")
+        self._asked += 1
+        try:
+            running = asyncio.get_running_loop().run_in_executor(
+                self._threads, self._clickhouse.rows, question(name), dict(parameters)
+            )
+            return await running
+        except (TransientError, ConfigError) as error:
+            raise Unavailable(STORE, str(error)) from error
+        except StoreRejected as error:
+            log.error("ClickHouse refused a question", extra={"question": name, "reason": str(error)})
+            raise Unavailable(STORE, str(error)) from error
+        finally:
+            self._asked -= 1
+
+    def close(self) -> None:
+        """Blocks until the running questions have ended."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._clickhouse.close()

@@ -1,0 +1,195 @@
+"""The reader over ClickHouse: what happened, for any range, as far as the history writer has come.
+
+Not live: for the last minutes hot state is ahead of it by a second or two, and by `rollup_every_ms` for minute
+numbers. Asks `sql/*.sql` through `engine`; `history_rows` says what the rows mean. Every method raises Unavailable
+while ClickHouse is out of reach.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from math import log
+from typing import Any
+
+from jobtide.query import history_rows
+from jobtide.query.answers import Completeness
+from jobtide.query.engine import Engine
+from jobtide.query.fleet_answers import EpochRow, PartitionRow, WorkerRow
+from jobtide.query.ranges import MAX_US, MINUTE_US, SECOND_US, Range, ceil, floor, whole_minutes
+from jobtide.query.readers import (
+    Attempt,
+    Group,
+    JobEvent,
+    JobsQuestion,
+    Progress,
+    Seen,
+    SeriesPoints,
+    TotalsQuestion,
+    TotalsReading,
+    Unavailable,
+)
+from jobtide.query.selection import Key, Selection
+from jobtide.query.steps import Steps
+from jobtide.streams.events import time_text
+from jobtide.streams.sketches.histogram import GAMMA
+
+PER_LN = 1 / log(GAMMA)
+DAY_US = 86_400 * SECOND_US
+
+
+class ClickHouseHistory:
+    """See the module. `worker_days`: how long workers' events are kept, without which completeness cannot be judged."""
+
+    def __init__(self, engine: Engine, worker_days: int) -> None:
+        self._engine = engine
+        self._worker_days = worker_days
+
+    async def totals(self, question: TotalsQuestion) -> TotalsReading:
+        range_ = question.range
+        if range_.last is not None:  # "about the last day" need not look at single attempts at its two ends
+            range_ = whole_minutes(range_)
+        parameters = _counted(question.selection, range_) | {
+            "depth": question.depth,
+            "after": list(question.after),
+            "failed_first": question.failed_first,
+            "limit": question.limit + 1,
+        }
+        rows = await self._engine.ask("totals", parameters)
+        depth = question.depth
+        groups = [
+            Group(row[:depth], history_rows.totals(row[5:20]), row[20], row[21]) for row in rows[: question.limit]
+        ]
+        return TotalsReading(range_, groups, len(rows) > question.limit)
+
+    async def series(
+        self, selection: Selection, steps: Steps, depth: int, samples: str, after: Key, limit: int
+    ) -> tuple[list[SeriesPoints], bool]:
+        parameters = _counted(selection, steps.range, fine=steps.fine) | {
+            "depth": depth,
+            "after": list(after),
+            "samples": samples,
+            "limit": limit + 1,
+            "step_us": steps.step_s * SECOND_US,
+        }
+        found: dict[Key, SeriesPoints] = {}
+        for row in await self._engine.ask("series", parameters):
+            points = found.setdefault(row[:depth], SeriesPoints(row[:depth]))
+            points.steps[row[5]] = history_rows.totals(row[6:21])
+        return list(found.values())[:limit], len(found) > limit
+
+    async def progress(self) -> Progress:
+        rows = await self._engine.ask("progress", {})
+        if not rows:
+            return Progress()
+        # An idle partition is caught up and holds nobody back, unless its last minutes are still to be rolled up.
+        holding = [rolled if rolled < watermark else None for _, watermark, rolled, state, _ in rows if state == "idle"]
+        holding += [rolled for _, _, rolled, state, _ in rows if state != "idle"]
+        until = [us for us in holding if us is not None]
+        watermark_us = max(row[1] for row in rows)
+        partitions = [PartitionRow(partition=p, watermark=time_text(w), state=state) for p, w, _, state, _ in rows]
+        return Progress(watermark_us, min(until) if until else watermark_us, partitions)
+
+    async def completeness(self, selection: Selection, range_: Range) -> Completeness | None:
+        if range_.from_us < range_.to_us - self._worker_days * DAY_US:
+            return None  # workers' events share the numbers and are gone by then: every one would look like a loss
+        rows = await self._engine.ask("completeness", _owner(selection) | _ends(range_))
+        received, missing = (int(n or 0) for n in rows[0])
+        ratio = history_rows.ratio(received, missing)
+        return Completeness(
+            received=received, duplicates=None, missing=missing, lost=None, unclean_epochs=None, ratio=ratio
+        )
+
+    async def epochs(self, selection: Selection, range_: Range, after: Key, limit: int) -> tuple[list[EpochRow], bool]:
+        parameters = asdict(selection) | _ends(range_) | {"after": list(after), "limit": limit + 1}
+        rows = await self._engine.ask("epochs", parameters)
+        return [history_rows.epoch(row) for row in rows[:limit]], len(rows) > limit
+
+    async def jobs(self, question: JobsQuestion) -> tuple[list[Attempt], bool]:
+        after = question.after or (MAX_US + 1, "", "", "", "", "", 0)
+        parameters = (
+            asdict(question.selection)
+            | _ends(question.range)
+            | {
+                "job_id": question.job_id,
+                "worker_id": question.worker_id,
+                "error_class": question.error_class,
+                "states": list(question.states),
+                "limit": question.limit + 1,
+                "wide": question.range.from_us == 0,
+                "after_at_us": after[0],
+                "after_6": after[6],
+                **{f"after_{n}": after[n] for n in range(1, 6)},
+            }
+        )
+        rows = await self._engine.ask("jobs", parameters)
+        return [history_rows.attempt(row) for row in rows[: question.limit]], len(rows) > question.limit
+
+    async def attempts(self, job_id: str, selection: Selection, limit: int) -> list[Attempt]:
+        rows = await self._engine.ask("timeline_attempts", asdict(selection) | {"job_id": job_id, "limit": limit})
+        return [history_rows.attempt(row) for row in rows]
+
+    async def events(
+        self, job_id: str, selection: Selection, after: tuple[int, str, str], limit: int
+    ) -> tuple[list[JobEvent], bool]:
+        at_us, type_, event_id = after
+        parameters = asdict(selection) | {
+            "job_id": job_id,
+            "limit": limit + 1,
+            "after_at_us": at_us,
+            "after_type": type_,
+            "after_id": event_id,
+        }
+        rows = await self._engine.ask("timeline_events", parameters)
+        return [history_rows.event(row) for row in rows[:limit]], len(rows) > limit
+
+    async def seen(self, job_id: str, selection: Selection) -> Seen:
+        rows = await self._engine.ask("timeline_seen", asdict(selection) | {"job_id": job_id})
+        return {tuple(row[:5]): frozenset(row[5]) for row in rows}
+
+    async def workers(
+        self, selection: Selection, range_: Range, after: Key, limit: int
+    ) -> tuple[list[WorkerRow], bool]:
+        parameters = asdict(selection) | _ends(range_) | {"after": list(after), "limit": limit + 1}
+        rows = await self._engine.ask("workers", parameters)
+        return [history_rows.worker(row, range_.to_us) for row in rows[:limit]], len(rows) > limit
+
+    async def worker_ids(self, selection: Selection, range_: Range) -> set[Key]:
+        return {tuple(row) for row in await self._engine.ask("worker_ids", asdict(selection) | _ends(range_))}
+
+    async def ready(self) -> str | None:
+        try:
+            await self._engine.ask("progress", {})
+        except Unavailable as error:
+            return error.detail
+        return None
+
+
+def _ends(range_: Range) -> dict[str, Any]:
+    return {"from_us": range_.from_us, "to_us": range_.to_us}
+
+
+def _owner(selection: Selection) -> dict[str, Any]:
+    """Only tenant and system: what a missing event belonged to beyond them nobody knows."""
+    return {
+        **dict.fromkeys(("environment", "queue", "job_class")),
+        "tenant": selection.tenant,
+        "system": selection.system,
+    }
+
+
+def _counted(selection: Selection, range_: Range, fine: bool = False) -> dict[str, Any]:
+    """Parameters of counted.sql: the range, and which whole minutes of it the rollups answer (none for fine steps)."""
+    first, last = ceil(range_.from_us, MINUTE_US), floor(range_.to_us, MINUTE_US)
+    if fine or first >= last:
+        first = last = range_.from_us
+    edges = (first, last) != (range_.from_us, range_.to_us)
+    return (
+        asdict(selection)
+        | _ends(range_)
+        | {
+            "minutes_from_us": first,
+            "minutes_to_us": last,
+            "edges": edges,
+            "per_ln": PER_LN,
+        }
+    )

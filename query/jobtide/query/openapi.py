@@ -1,0 +1,52 @@
+"""The OpenAPI document: what FastAPI knows of the routes, with our problem+json in place of its error shape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from jobtide.query.live_answers import LiveEvent
+from jobtide.query.problems import MEDIA_TYPE, ProblemOut
+
+REF = "#/components/schemas/"
+FAULTS = {
+    "404": "Nothing is known of it.",
+    "422": "A parameter is wrong; `errors` says which and what would be right.",
+    "503": "A store that the answer needs is out of reach; `detail` names it.",
+}
+
+
+def install(app: FastAPI) -> None:
+    """Make `app.openapi` produce it."""
+    plain = app.openapi
+
+    def documented() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _with_problems(plain())
+        return app.openapi_schema
+
+    app.openapi = documented  # type: ignore[method-assign]  # FastAPI's documented way
+
+
+def _with_problems(document: dict[str, Any]) -> dict[str, Any]:
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    for model in (ProblemOut, LiveEvent):
+        schema = model.model_json_schema(ref_template=REF + "{model}", by_alias=True)
+        schemas.update(schema.pop("$defs", {}))
+        schemas[model.__name__] = schema
+    for path, operations in document["paths"].items():
+        if path.startswith("/v1/"):
+            for operation in operations.values():
+                _describe(path, operation["responses"])
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    return document
+
+
+def _describe(path: str, responses: dict[str, Any]) -> None:
+    content = {MEDIA_TYPE: {"schema": {"$ref": REF + ProblemOut.__name__}}}
+    for status, description in FAULTS.items():
+        if status != "404" or path.endswith("/timeline"):
+            responses[status] = {"description": description, "content": content}
+    if path == "/v1/live":
+        responses["200"]["content"]["text/event-stream"] = {"schema": {"$ref": REF + LiveEvent.__name__}}

@@ -1,0 +1,89 @@
+"""The query parameters, each described once: what FastAPI checks, OpenAPI shows, and every list takes.
+
+Unknown parameters are refused: a mistyped filter that is ignored answers another question than the one asked.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import Query
+from jobtide.query.selection import Selection
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+StateFilter = Literal["waiting", "running", "finished", "failed", "cancelled", "discarded", "dead", "retried"]
+Metric = Literal[
+    "enqueued", "started", "finished", "failed", "cancelled", "discarded", "retried", "dead",
+    "throughput", "failure_rate",
+    "wait_p50", "wait_p90", "wait_p95", "wait_p99", "wait_max", "run_p50", "run_p90", "run_p95", "run_p99", "run_max",
+]  # fmt: skip
+By = Literal["total", "tenant", "environment", "system", "queue", "job_class"]
+LiveWindow = Literal["1m", "5m", "15m", "1h"]
+
+MAX_LIMIT = 1000
+
+
+class SelectionParams(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    tenant: Name | None = Field(None, description="Only this tenant.")
+    environment: Name | None = Field(None, description="Only this environment.")
+    system: Name | None = Field(None, description="Only this backend, such as celery or sidekiq.")
+    queue: Name | None = Field(None, description="Only this queue.")
+    job_class: Name | None = Field(None, description="Only this job class.")
+
+    def selection(self) -> Selection:
+        return Selection(self.tenant, self.environment, self.system, self.queue, self.job_class)
+
+
+class RangeParams(SelectionParams):
+    last: str | None = Field(
+        None, description="A duration back from now: 90s, 15m, 36h, 7d, 2w. 1m, 5m, 15m and 1h are live."
+    )
+    from_: str | None = Field(None, alias="from", description="First moment, RFC 3339; instead of `last`.")
+    to: str | None = Field(
+        None, description="First moment that does not belong to it any more, RFC 3339; now if left out."
+    )
+
+
+class ListParams(RangeParams):
+    limit: int = Field(50, ge=1, le=MAX_LIMIT, description="Most items on a page.")
+    cursor: str | None = Field(
+        None, max_length=8192, description="`next_cursor` of the page before, with the same other parameters."
+    )
+
+
+class JobsParams(ListParams):
+    state: list[StateFilter] = Field(
+        [], description="Only these; `dead` and `retried` are marks beside the state. May be repeated."
+    )
+    job_id: Name | None = Field(None, description="Only this job: all its attempts.")
+    worker_id: Name | None = Field(None, description="Only what this worker ran.")
+    error_class: Name | None = Field(None, description="Only what failed with this class of error.")
+
+
+class SeriesParams(ListParams):
+    metric: Metric = Field(description="What to draw. Rates are per second, `wait_*` and `run_*` in ms.")
+    step: str = Field("auto", description="Length of a step: auto, or a duration. At most 1 000 steps.")
+    limit: int = Field(20, ge=1, le=100, description="Most lines on a page.")
+    by: By = Field("total", description="One line in all, or one per tenant, environment, system, queue or job class.")
+
+
+class TimelineParams(SelectionParams):
+    limit: int = Field(500, ge=1, le=MAX_LIMIT, description="Most events on a page.")
+    cursor: str | None = Field(
+        None, max_length=8192, description="`next_cursor` of the page before, with the same other parameters."
+    )
+
+
+class LiveParams(SelectionParams):
+    last: LiveWindow = Field("5m", description="The window of the rows.")
+
+
+Selected = Annotated[SelectionParams, Query()]
+Ranged = Annotated[RangeParams, Query()]
+Listed = Annotated[ListParams, Query()]
+Charted = Annotated[SeriesParams, Query()]
+JobsListed = Annotated[JobsParams, Query()]
+Traced = Annotated[TimelineParams, Query()]
+Followed = Annotated[LiveParams, Query()]
