@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 
 import jobtide_emitter.celery
 from celery import Celery, Task
@@ -19,12 +18,11 @@ app.conf.update(
     task_soft_time_limit=work.HANG_S - 5,
 )
 jobtide_emitter.celery.install(app)
-_dice = random.Random()  # noqa: S311  # decides which demo job fails, nothing secret
 
 
 def _attempt(task: Task, profile: work.Profile) -> None:
     try:
-        work.perform(profile, _dice)
+        work.perform(profile)
     except work.GatewayTimeoutError as error:
         raise task.retry(exc=error, countdown=1 + task.request.retries, max_retries=work.RETRIES) from error
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 
 import jobtide_emitter.rq
 from jobtide.cli.demo import work
@@ -31,8 +30,7 @@ def export_orders() -> None:
 
 
 def _attempt(name: str) -> None:
-    # Every attempt runs in a fork of the worker: dice of its own, or all forks would throw the same.
-    work.perform(work.RQ[name], random.Random())  # noqa: S311  # nothing secret
+    work.perform(work.RQ[name])
 
 
 def enqueue(name: str) -> None:

@@ -20,7 +20,7 @@ class CorruptImageError(Exception):
 
 @dataclass(frozen=True)
 class Profile:
-    """One job class: median run time, how often an attempt goes wrong and how (the rest succeeds), how often it comes."""
+    """One job class: median run time, how often an attempt goes wrong and how, how often it comes."""
 
     run_s: float
     fails: float = 0.0
@@ -46,8 +46,10 @@ RQ: Mapping[str, Profile] = {
 }
 
 
-def perform(profile: Profile, dice: random.Random) -> None:
+def perform(profile: Profile) -> None:
     """One attempt: takes its time, then ends as the dice say."""
+    # Both backends fork their workers: dice made before would throw the same in every child.
+    dice = random.Random()  # noqa: S311  # nothing secret
     time.sleep(profile.run_s * dice.lognormvariate(0, 0.4))
     roll = dice.random()
     for chance, end in (
