@@ -1,4 +1,4 @@
-"""Bytes of a Kafka value to checked events: the hot path, ~2 µs per event.
+"""Bytes of a Kafka value to checked events: the hot path, about twice what `orjson.loads` takes for the same bytes.
 
 Not a judge of meaning (duplicates, order, lanes: see `placement` and the folds). msgspec checks shape, lengths and
 ranges in C; what it cannot do cheaply (names, times, the sequence triple) follows here, with bounded caches of what was
