@@ -77,6 +77,7 @@ def command(
     finally:
         click.echo("stopping")
         supervisor.stop()
+        click.echo("stopped")
         directory.addresses.unlink(missing_ok=True)
 
 

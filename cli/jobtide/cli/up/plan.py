@@ -16,7 +16,7 @@ from jobtide.cli.embedded import kafka, ports, tansu, valkey
 from jobtide.cli.embedded.process import Command, Process
 from jobtide.cli.up import demo_parts
 from jobtide.cli.up.data import DataDirectory
-from jobtide.cli.up.readiness import http_ok
+from jobtide.cli.up.readiness import edge_answers, worker_answers
 from jobtide.streams.errors import ConfigError
 
 READY_S = 120.0
@@ -121,8 +121,10 @@ def _environment(asked: Asked, directory: DataDirectory, plan: Plan) -> dict[str
 
 def _jobtide(asked: Asked, directory: DataDirectory, environment: Mapping[str, str], plan: Plan) -> list[Part]:
     edge = _part("edge", ["edge"], directory, environment)
-    edge.answers = http_ok(f"{plan.addresses['http']}/readyz")
-    parts = [_part("worker", ["worker"], directory, environment), edge]
+    edge.answers = edge_answers(plan.addresses["http"])
+    worker = _part("worker", ["worker"], directory, environment)
+    worker.answers = worker_answers(plan.addresses["http"])
+    parts = [edge, worker]
     if not environment["JOBTIDE_CLICKHOUSE_URL"].startswith("chdb:"):
         parts.append(_part("sink", ["sink"], directory, environment))
     return parts
