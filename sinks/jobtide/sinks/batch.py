@@ -10,7 +10,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import msgspec
 
@@ -151,5 +151,5 @@ def _take(batch: Batch, reach: Reach, event: Event, raw: bytes, record: Record, 
     elif isinstance(event, WorkerEvent):
         batch.worker_rows.append(rows.worker_row(event, at_us, partition, append_us))
     else:
-        batch.event_rows.append(rows.other_row(event, raw, at_us, partition, offset, append_us))
+        batch.event_rows.append(rows.other_row(cast(rows.OtherEvent, event), raw, at_us, partition, offset, append_us))
     batch.events += 1

@@ -35,12 +35,18 @@ class Remembered:
     about 200 bytes an attempt. A hash collision would cost at most one stale minute until the sweep.
     """
 
-    def __init__(self, limit: int, complete_since_us: int) -> None:
+    def __init__(self, limit: int, complete_since_us: int | None = None) -> None:
+        """`complete_since_us`: append time since which every written attempt is here; None = from the first batch on."""
         self.limit = limit
-        self.complete_since_us = complete_since_us  # append time since which every written attempt is here
+        self.complete_since_us = complete_since_us
         self._young: dict[int, bytes] = {}
         self._old: dict[int, bytes] = {}
-        self._aged_us = complete_since_us  # append time at which the old generation was young last
+        self._aged_us: int | None = None  # append time at which the old generation was young last
+
+    def begin(self, append_us: int) -> None:
+        """Call once per batch, before anything: `append_us` is the oldest append time in it."""
+        if self.complete_since_us is None:
+            self.complete_since_us = append_us
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
@@ -57,7 +63,7 @@ class Remembered:
     def age(self, append_us: int) -> None:
         """Call once per batch, after its attempts were put: `append_us` is the newest append time in it."""
         if len(self._young) >= self.limit:
-            if self._old:
+            if self._aged_us is not None:
                 self.complete_since_us = self._aged_us
             self._old, self._young = self._young, {}
             self._aged_us = append_us
@@ -66,6 +72,8 @@ class Remembered:
 def unknown(memory: Remembered, attempts: Mapping[Key, Execution]) -> list[Key]:
     """The attempts that may have been written before and are no longer remembered."""
     since_us = memory.complete_since_us
+    if since_us is None:
+        return list(attempts)
     if since_us == EVERYTHING:
         return []
     return [

@@ -10,6 +10,8 @@ from jobtide.sinks.inserts import Row
 from jobtide.streams.events import JobEvent, QueueEvent, WorkerEvent
 from jobtide.streams.events.types import DeployMarked, EmitterStats
 
+OtherEvent = QueueEvent | DeployMarked | EmitterStats
+
 EVENT_COLUMNS = (
     "tenant", "environment", "system", "queue", "job_class", "job_id", "attempt", "type", "time", "reported_at", "event_id", "epoch",
     "lane", "seq", "worker_id", "enqueued_at", "started_at", "run_at", "duration_us", "error_class", "error_message", "error_backtrace",
@@ -38,7 +40,7 @@ def job_row(event: JobEvent, raw: bytes, at_us: int, partition: int, offset: int
     )  # fmt: skip
 
 
-def other_row(event: QueueEvent | DeployMarked | EmitterStats, raw: bytes, at_us: int, partition: int, offset: int, append_us: int) -> Row:
+def other_row(event: OtherEvent, raw: bytes, at_us: int, partition: int, offset: int, append_us: int) -> Row:
     """The same for an event that is of a queue, a release or an emitter: the columns of jobs are empty."""
     d = event.data
     return (

@@ -9,9 +9,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from jobtide.sinks.clickhouse.connection import ClickHouse
-from jobtide.sinks.dirty import Minute
 from jobtide.sinks.executions import STORED, Key, facts_from
 from jobtide.sinks.inserts import Insert, insert
+from jobtide.sinks.moves import Minute
 from jobtide.streams.folds.attempts import AttemptFacts
 
 LOOKUP_JOBS = 5_000  # jobs asked for in one query

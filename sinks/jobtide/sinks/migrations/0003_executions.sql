@@ -2,11 +2,12 @@
 -- counted_start_us is when it counts as started; a start that the outcome implies without measuring it (start = outcome time, no
 -- started event) gives neither a wait nor a run time. Filters on the key columns reach the table's index through FINAL; a question about
 -- a range of time should first find the keys (first_at, last_at are indexed) and then ask here for those.
+-- tupleElement(outcome, …) and not outcome.…: with FINAL, ClickHouse 26 takes such a subcolumn from any one of the merged rows.
 CREATE VIEW IF NOT EXISTS executions AS
 WITH
-  e.outcome.minus_rank AS minus_rank,
-  e.outcome.time_us AS outcome_us,
-  e.outcome.duration_us AS duration_us,
+  tupleElement(e.outcome, 'minus_rank') AS minus_rank,
+  tupleElement(e.outcome, 'time_us') AS outcome_us,
+  tupleElement(e.outcome, 'duration_us') AS duration_us,
   toUnixTimestamp64Micro(ifNull(e.started_at, e.implied_at)) AS counted_start_us,
   if(e.started_at IS NULL AND minus_rank < 0 AND counted_start_us = outcome_us, NULL, counted_start_us) AS measured_start_us,
   toUnixTimestamp64Micro(ifNull(e.enqueued_at, e.queued_at)) AS said_us,
@@ -29,6 +30,6 @@ SELECT
   outcome_name AS outcome,
   e.dead_at IS NOT NULL AS dead, e.retried_at IS NOT NULL AS retried,
   e.dead_at AS dead_at, e.retried_at AS retried_at,
-  e.outcome.error_class AS error_class, e.outcome.error_message AS error_message, e.outcome.error_fingerprint AS error_fingerprint,
+  tupleElement(e.outcome, 'error_class') AS error_class, tupleElement(e.outcome, 'error_message') AS error_message, tupleElement(e.outcome, 'error_fingerprint') AS error_fingerprint,
   e.first_at AS first_at, e.last_at AS last_at, e.ingested_at AS ingested_at
 FROM job_executions AS e FINAL;

@@ -73,7 +73,7 @@ class RedisHotState:
             found = await self._redis.set(self._keys.boot, mine, nx=True, get=True)
         except (RedisError, OSError) as error:
             raise _translated(error) from error
-        boot = mine.encode() if found is None else found
+        boot = found if isinstance(found, bytes) else mine.encode()
         lost = boot != self._boot
         self._boot = boot
         return lost
