@@ -43,6 +43,7 @@ class WindowFold:
         self._watermarks = Watermarks(partition, sources)
         self._at_us = 0  # the watermark of the windows: never goes back, whatever a source that turns up late says
         self._rolling = Rolling()
+        self._seconds, self._minutes = self._rolling.seconds, self._rolling.minutes
         self._series: dict[bytes, LiveSeries] = {}
         self._removed: dict[bytes, LiveSeries] = {}
         self._workers = Workers()
@@ -80,7 +81,8 @@ class WindowFold:
             share.version = head.version
             if head.running != share.running or head.waiting != share.waiting:
                 self._tell_gauge(series, source, head.running, head.waiting)
-        self._rolling.put(int(size), int(start), share, value, head.version)
+        shelf = self._seconds if size == b"1" else self._minutes
+        shelf.put(int(start), share, value, head.version)
 
     def _gauge(self, name: bytes, source: bytes, value: bytes) -> None:
         series = self._series.get(name) or self._open(name)

@@ -8,10 +8,10 @@ there are panes at both ends, however far it is.
 
 from __future__ import annotations
 
-from jobtide.streams.folds.panes import Pane
-from jobtide.streams.windows.series import LAST_MINUTE_S, LONG_WINDOWS, LONGEST_S, MINUTE_S, LiveSeries, Share
+from jobtide.streams.folds.attempts import FAILED
+from jobtide.streams.windows.series import LAST_MINUTE_S, LONG_WINDOWS, LONGEST_S, MINUTE_S, LiveSeries
 from jobtide.streams.windows.shelves import Shelf
-from jobtide.streams.windows.tallies import add, remove, terminal
+from jobtide.streams.windows.tallies import Tally, add, ended, remove
 
 
 class Rolling:
@@ -24,65 +24,29 @@ class Rolling:
         self.minutes = Shelf()
         self.changed: dict[LiveSeries, None] = {}
         self._opened: dict[LiveSeries, None] = {}  # those with anything in the open minute
-        self._revised: dict[tuple[int, int, LiveSeries], None] = {}  # (size, start, series) in a window already
-
-    def put(self, size_s: int, start_s: int, share: Share, value: bytes, version: int) -> None:
-        """Take a published pane. One that no window can ever hold again is ignored."""
-        series = share.series
-        if size_s == 1:
-            if start_s < self.second - LAST_MINUTE_S or not self.seconds.put(start_s, share, value, version):
-                return
-            revised = start_s < self.second
-            ends_s = start_s - start_s % MINUTE_S + MINUTE_S
-        else:
-            if start_s < self.minute - LONGEST_S or not self.minutes.put(start_s, share, value, version):
-                return
-            revised = start_s < self.minute
-            ends_s = start_s + MINUTE_S
-        if revised:
-            self._revised[size_s, start_s, series] = None
-        if ends_s > series.ends_s:
-            series.ends_s = ends_s
 
     def settle(self) -> None:
         """Bring late revisions into the windows that hold their pane."""
-        revised, self._revised = self._revised, {}
-        for size_s, start_s, series in revised:
-            before, now = (self.seconds if size_s == 1 else self.minutes).resum(start_s, series)
+        for start_s, series, before, now in self.minutes.take_revised():
             self.changed[series] = None
-            panes = self._holding(size_s, start_s, series)
-            for pane in panes:
-                if before is not None:
-                    remove(pane, before)
-                add(pane, now)
-            if size_s == 1:
-                self._tell_second(series, start_s, now)
-
-    def _holding(self, size_s: int, start_s: int, series: LiveSeries) -> list[Pane]:
-        """The sums that the pane of a start is part of."""
-        if size_s == MINUTE_S:
-            return self._long(series, start_s)
-        if start_s < self.minute:
-            return [series.last_minute]
-        self._opened[series] = None
-        return [series.last_minute, series.open, *series.long]
-
-    def _long(self, series: LiveSeries, start_s: int) -> list[Pane]:
-        windows = zip(LONG_WINDOWS, series.long, strict=True)
-        return [pane for (_, length_s), pane in windows if start_s >= self.minute - length_s]
-
-    def _tell_second(self, series: LiveSeries, start_s: int, pane: Pane) -> None:
-        ended, failed = terminal(pane)
-        if ended or failed:
-            series.recent[start_s] = (start_s, ended, failed)
-        else:
-            series.recent.pop(start_s, None)
+            for tally in self._long(series, start_s):
+                remove(tally, before)
+                add(tally, now)
+        for start_s, series, before, now in self.seconds.take_revised():
+            self.changed[series] = None
+            remove(series.last_minute, before)
+            add(series.last_minute, now)
+            self._tell_second(series, start_s, now)
+            if start_s >= self.minute:
+                self._opened[series] = None
+                for tally in (series.open, *series.long):
+                    remove(tally, before)
+                    add(tally, now)
 
     def advance(self, second: int) -> None:
-        """Move all windows forward so that they end at `second`."""
+        """Move all windows forward so that they end at `second`; revisions must be settled."""
         if second <= self.second:
             return
-        self.settle()
         before_s, self.second = self.second, second
         self._leave_last_minute(before_s - LAST_MINUTE_S, min(before_s, second - LAST_MINUTE_S))
         minute = second - second % MINUTE_S
@@ -90,45 +54,58 @@ class Rolling:
             self._close_minute(minute)
         for start_s in self.seconds.between(max(before_s, second - LAST_MINUTE_S), second):
             self._enter_second(start_s)
+        self.seconds.edge_s = second
         self.seconds.drop_before(second - LAST_MINUTE_S)
+
+    def _long(self, series: LiveSeries, start_s: int) -> list[Tally]:
+        """The long windows that the minute at `start_s` is in."""
+        windows = zip(LONG_WINDOWS, series.long, strict=True)
+        return [tally for (_, length_s), tally in windows if start_s >= self.minute - length_s]
+
+    def _tell_second(self, series: LiveSeries, start_s: int, tally: Tally) -> None:
+        if ended(tally):
+            series.recent[start_s] = (start_s, ended(tally), tally.counts[FAILED])
+        else:
+            series.recent.pop(start_s, None)
 
     def _leave_last_minute(self, from_s: int, to_s: int) -> None:
         for start_s in self.seconds.between(from_s, to_s):
-            for series, pane in self.seconds.entered(start_s):
-                remove(series.last_minute, pane)
+            for series, tally in self.seconds.entered(start_s):
+                remove(series.last_minute, tally)
                 series.recent.pop(start_s, None)
                 self.changed[series] = None
 
     def _enter_second(self, start_s: int) -> None:
         in_open_minute = start_s >= self.minute
         changed, opened = self.changed, self._opened
-        for series, pane in self.seconds.enter(start_s).items():
-            add(series.last_minute, pane)
-            if in_open_minute:
-                add(series.open, pane)
-                for long in series.long:
-                    add(long, pane)
-                opened[series] = None
-            self._tell_second(series, start_s, pane)
+        for series, tally in self.seconds.enter(start_s):
             changed[series] = None
+            self._tell_second(series, start_s, tally)
+            add(series.last_minute, tally)
+            if in_open_minute:
+                opened[series] = None
+                add(series.open, tally)
+                for long in series.long:
+                    add(long, tally)
 
     def _close_minute(self, minute: int) -> None:
         """The open minute, and those skipped, become whole ones; old ones leave."""
         for series in self._opened:
+            self.changed[series] = None
             for long in series.long:
                 remove(long, series.open)
-            series.open = Pane()
-            self.changed[series] = None
+            series.open = Tally()
         self._opened = {}
         before_s, self.minute = self.minute, minute
         for index, (_, length_s) in enumerate(LONG_WINDOWS):
             for start_s in self.minutes.between(before_s - length_s, min(before_s, minute - length_s)):
-                for series, pane in self.minutes.entered(start_s):
-                    remove(series.long[index], pane)
+                for series, tally in self.minutes.entered(start_s):
                     self.changed[series] = None
+                    remove(series.long[index], tally)
         for start_s in self.minutes.between(max(before_s, minute - LONGEST_S), minute):
-            for series, pane in self.minutes.enter(start_s).items():
-                for long in self._long(series, start_s):
-                    add(long, pane)
+            for series, tally in self.minutes.enter(start_s):
                 self.changed[series] = None
+                for long in self._long(series, start_s):
+                    add(long, tally)
+        self.minutes.edge_s = minute
         self.minutes.drop_before(minute - LONGEST_S)

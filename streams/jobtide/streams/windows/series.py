@@ -6,10 +6,9 @@ Only holds and tells. What is added to which sum, and when, is decided by `rolli
 
 from __future__ import annotations
 
-from jobtide.streams.folds.panes import Pane
 from jobtide.streams.folds.records import SeriesKey, series_from
 from jobtide.streams.snapshots import SEPARATOR, WINDOWS_S, SeriesSnapshot
-from jobtide.streams.windows import tallies
+from jobtide.streams.windows.tallies import Tally, window
 
 LAST_MINUTE_S = WINDOWS_S["1m"]  # the one window that ends in no whole minute: it rolls by the second
 MINUTE_S = 60
@@ -39,9 +38,9 @@ class LiveSeries:
         self.shares: dict[bytes, Share] = {}  # by source partition, as keys spell it
         self.running = self.waiting = 0
         self.ends_s = 0  # the end of the newest minute with a pane
-        self.last_minute = Pane()
-        self.open = Pane()
-        self.long = tuple(Pane() for _ in LONG_WINDOWS)
+        self.last_minute = Tally()
+        self.open = Tally()
+        self.long = tuple(Tally() for _ in LONG_WINDOWS)
         self.recent: dict[int, tuple[int, int, int]] = {}  # (second, terminal, failed) by second, where anything ended
 
     @property
@@ -57,9 +56,9 @@ class LiveSeries:
     def snapshot(self, at_us: int, second: int) -> SeriesSnapshot:
         """All windows as they end at `second`; `at_us` is the watermark it came from."""
         minute = second - second % MINUTE_S
-        windows = {"1m": tallies.window(self.last_minute, second - LAST_MINUTE_S, second)}
-        for (name, length_s), pane in zip(LONG_WINDOWS, self.long, strict=True):
-            windows[name] = tallies.window(pane, minute - length_s, second)
+        windows = {"1m": window(self.last_minute, second - LAST_MINUTE_S, second)}
+        for (name, length_s), tally in zip(LONG_WINDOWS, self.long, strict=True):
+            windows[name] = window(tally, minute - length_s, second)
         key = self.key
         return SeriesSnapshot(
             tenant=key.tenant,

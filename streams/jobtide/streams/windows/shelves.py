@@ -9,12 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import msgspec
-from jobtide.streams.folds.panes import Pane
-from jobtide.streams.folds.records import PaneRecord, decode_pane, encode
-from jobtide.streams.windows import tallies
-from jobtide.streams.windows.series import LiveSeries, Share
-
-_decode = msgspec.msgpack.Decoder(PaneRecord).decode
+from jobtide.streams.folds.records import encode
+from jobtide.streams.windows.series import MINUTE_S, LiveSeries, Share
+from jobtide.streams.windows.tallies import Tally, add, recount
 
 
 class Head(msgspec.Struct, array_like=True, gc=False):
@@ -25,26 +22,43 @@ class Head(msgspec.Struct, array_like=True, gc=False):
     waiting: int
 
 
+class Part(Head, array_like=True, gc=False):
+    """A PaneRecord, its pane as the beginning of a sum."""
+
+    pane: Tally
+
+
+_decode_part = msgspec.msgpack.Decoder(Part).decode
+_decode_sum = msgspec.msgpack.Decoder(Tally).decode
 decode_head = msgspec.msgpack.Decoder(Head).decode
 
 
 class Shelf:
-    """`sums` has a start once it has entered a window; before that only the parts are kept."""
+    """Starts in [oldest_s, edge_s) are in windows and have sums; of later ones only the parts are kept."""
 
     def __init__(self) -> None:
+        self.oldest_s = 0
+        self.edge_s = 0
         self._parts: dict[int, dict[Share, bytes]] = {}
-        self.sums: dict[int, dict[LiveSeries, bytes]] = {}
+        self._sums: dict[int, dict[LiveSeries, bytes]] = {}
+        self._revised: dict[tuple[int, LiveSeries], None] = {}
 
-    def put(self, start_s: int, share: Share, value: bytes, version: int) -> bool:
-        """Keep a published pane unless a newer version of it is here; True if anything changed."""
+    def put(self, start_s: int, share: Share, value: bytes, version: int) -> None:
+        """Keep a published pane, unless a newer version of it is here or no window can ever hold it again."""
+        if start_s < self.oldest_s:
+            return
         parts = self._parts.get(start_s)
         if parts is None:
             parts = self._parts[start_s] = {}
         known = parts.get(share)
         if known is not None and (known == value or decode_head(known).version > version):
-            return False
+            return
         parts[share] = value
-        return True
+        series = share.series
+        if start_s < self.edge_s:
+            self._revised[start_s, series] = None
+        if start_s >= series.ends_s:
+            series.ends_s = start_s - start_s % MINUTE_S + MINUTE_S
 
     def between(self, from_s: int, to_s: int) -> Iterable[int]:
         """The starts in [from_s, to_s) that have panes, oldest first. A long range costs no more than what is in it."""
@@ -53,38 +67,44 @@ class Shelf:
             return [start for start in range(from_s, to_s) if start in parts]
         return sorted(start for start in parts if from_s <= start < to_s)
 
-    def enter(self, start_s: int) -> dict[LiveSeries, Pane]:
+    def enter(self, start_s: int) -> Iterable[tuple[LiveSeries, Tally]]:
         """Sum up all panes of one start, over source partitions."""
-        sums: dict[LiveSeries, Pane] = {}
+        tallies: dict[LiveSeries, Tally] = {}
         for share, value in self._parts[start_s].items():
-            pane = _decode(value).pane
-            known = sums.get(share.series)
-            if known is None:
-                sums[share.series] = pane
+            series, part = share.series, _decode_part(value).pane
+            tally = tallies.get(series)
+            if tally is None:
+                tallies[series] = part
             else:
-                tallies.add(known, pane)
-        self.sums[start_s] = {series: encode(pane) for series, pane in sums.items()}
-        return sums
+                add(tally, part)
+        sums = self._sums[start_s] = {}
+        for series, tally in tallies.items():
+            recount(tally)
+            sums[series] = encode(tally)
+            yield series, tally
 
-    def resum(self, start_s: int, series: LiveSeries) -> tuple[Pane | None, Pane]:
-        """Sum up one series again after a revision: (what its sum was, if it had one, and what it is now)."""
-        sums = self.sums.setdefault(start_s, {})
-        before = sums.get(series)
-        parts = self._parts[start_s]
-        now = Pane()
-        for share in series.shares.values():
-            value = parts.get(share)
-            if value is not None:
-                tallies.add(now, _decode(value).pane)
-        sums[series] = encode(now)
-        return (None if before is None else decode_pane(before)), now
+    def take_revised(self) -> Iterable[tuple[int, LiveSeries, Tally, Tally]]:
+        """Late revisions of starts that have entered: (start, series, what its sum was, what it is now)."""
+        revised, self._revised = self._revised, {}
+        for start_s, series in revised:
+            parts, sums = self._parts[start_s], self._sums.setdefault(start_s, {})
+            before = _decode_sum(sums[series]) if series in sums else Tally()
+            now = Tally()
+            for share in series.shares.values():
+                if share in parts:
+                    add(now, _decode_part(parts[share]).pane)
+            recount(now)
+            sums[series] = encode(now)
+            yield start_s, series, before, now
 
-    def entered(self, start_s: int) -> Iterable[tuple[LiveSeries, Pane]]:
-        """The sums that `enter` left, to take them out of a window."""
-        for series, value in self.sums.get(start_s, {}).items():
-            yield series, decode_pane(value)
+    def entered(self, start_s: int) -> Iterable[tuple[LiveSeries, Tally]]:
+        """The sums of a start that has entered, to take them out of a window."""
+        for series, value in self._sums[start_s].items():
+            yield series, _decode_sum(value)
 
     def drop_before(self, start_s: int) -> None:
+        """Forget panes that no window can hold any more, and take no more of them."""
+        self.oldest_s = max(self.oldest_s, start_s)
         for start in [start for start in self._parts if start < start_s]:
             del self._parts[start]
-            self.sums.pop(start, None)
+            self._sums.pop(start, None)

@@ -1,10 +1,13 @@
 """Sums of panes: adding one, taking it out again, and how a window tells its sum.
 
-The same as `folds.panes.merge`, written out for speed: this runs several times for every second of every series. Not
-here: which panes belong in which window (`rolling`).
+Like `folds.panes.merge`, but written out for speed: this runs several times for every second of every series. Not here:
+which panes belong in which window (`rolling`).
 """
 
 from __future__ import annotations
+
+from operator import add as plus
+from operator import sub as minus
 
 from jobtide.streams.folds.attempts import CANCELLED, DEAD, DISCARDED, ENQUEUED, FAILED, FINISHED, RETRIED, STARTED
 from jobtide.streams.folds.panes import SECOND_US, Pane
@@ -15,33 +18,54 @@ from jobtide.streams.snapshots import HistogramSnapshot, WindowSnapshot
 _buckets: dict[int, int] = {}
 
 
-def add(into: Pane, other: Pane) -> None:
-    """Add another pane's numbers."""
+class Tally(Pane, array_like=True, gc=False):
+    """A sum of panes. The number of samples in each histogram is kept: counting for every snapshot costs more."""
+
+    wait_n: int = 0
+    ok_n: int = 0
+    failed_n: int = 0
+
+
+def recount(tally: Tally) -> None:
+    """Set the numbers of samples, which a published pane does not have."""
+    tally.wait_n = sum(tally.wait.values())
+    tally.ok_n = sum(tally.run_ok.values())
+    tally.failed_n = sum(tally.run_failed.values())
+
+
+def add(into: Tally, other: Tally) -> None:
+    """Add another sum's numbers."""
     into.negative_waits += other.negative_waits
+    into.counts = list(map(plus, into.counts, other.counts))
     into.wait_sum_us += other.wait_sum_us
-    into.ok_sum_us += other.ok_sum_us
-    into.failed_sum_us += other.failed_sum_us
-    into.counts = [a + b for a, b in zip(into.counts, other.counts)]  # noqa: B905 - strict costs per call on the hot path
     if other.wait:
+        into.wait_n += other.wait_n
         _add(into.wait, other.wait)
+    into.ok_sum_us += other.ok_sum_us
     if other.run_ok:
+        into.ok_n += other.ok_n
         _add(into.run_ok, other.run_ok)
+    into.failed_sum_us += other.failed_sum_us
     if other.run_failed:
+        into.failed_n += other.failed_n
         _add(into.run_failed, other.run_failed)
 
 
-def remove(into: Pane, other: Pane) -> None:
+def remove(into: Tally, other: Tally) -> None:
     """Take numbers out that were added before."""
     into.negative_waits -= other.negative_waits
+    into.counts = list(map(minus, into.counts, other.counts))
     into.wait_sum_us -= other.wait_sum_us
-    into.ok_sum_us -= other.ok_sum_us
-    into.failed_sum_us -= other.failed_sum_us
-    into.counts = [a - b for a, b in zip(into.counts, other.counts)]  # noqa: B905 - as above
     if other.wait:
+        into.wait_n -= other.wait_n
         _remove(into.wait, other.wait)
+    into.ok_sum_us -= other.ok_sum_us
     if other.run_ok:
+        into.ok_n -= other.ok_n
         _remove(into.run_ok, other.run_ok)
+    into.failed_sum_us -= other.failed_sum_us
     if other.run_failed:
+        into.failed_n -= other.failed_n
         _remove(into.run_failed, other.run_failed)
 
 
@@ -67,15 +91,15 @@ def _remove(into: Histogram, other: Histogram) -> None:
             into.pop(index, None)
 
 
-def terminal(pane: Pane) -> tuple[int, int]:
-    """(attempts that ended, those of them that failed)"""
-    counts = pane.counts
-    return counts[FINISHED] + counts[FAILED] + counts[CANCELLED] + counts[DISCARDED], counts[FAILED]
+def ended(tally: Tally) -> int:
+    """Attempts that ended, one way or another."""
+    counts = tally.counts
+    return counts[FINISHED] + counts[FAILED] + counts[CANCELLED] + counts[DISCARDED]
 
 
-def window(pane: Pane, from_s: int, to_s: int) -> WindowSnapshot:
+def window(tally: Tally, from_s: int, to_s: int) -> WindowSnapshot:
     """The sum as a window over [from_s, to_s) tells it. Buckets come in no order."""
-    counts = pane.counts
+    counts = tally.counts
     return WindowSnapshot(
         from_us=from_s * SECOND_US,
         to_us=to_s * SECOND_US,
@@ -87,12 +111,8 @@ def window(pane: Pane, from_s: int, to_s: int) -> WindowSnapshot:
         discarded=counts[DISCARDED],
         retried=counts[RETRIED],
         dead=counts[DEAD],
-        negative_waits=pane.negative_waits,
-        wait=_histogram(pane.wait, pane.wait_sum_us),
-        run_ok=_histogram(pane.run_ok, pane.ok_sum_us),
-        run_failed=_histogram(pane.run_failed, pane.failed_sum_us),
+        negative_waits=tally.negative_waits,
+        wait=HistogramSnapshot(tally.wait_n, tally.wait_sum_us, list(tally.wait.items())),
+        run_ok=HistogramSnapshot(tally.ok_n, tally.ok_sum_us, list(tally.run_ok.items())),
+        run_failed=HistogramSnapshot(tally.failed_n, tally.failed_sum_us, list(tally.run_failed.items())),
     )
-
-
-def _histogram(buckets: Histogram, sum_us: int) -> HistogramSnapshot:
-    return HistogramSnapshot(sum(buckets.values()), sum_us, list(buckets.items()))
