@@ -12,11 +12,11 @@ from jobtide.cli.demo import work
 
 def run() -> None:
     """Enqueue for ever: each class is a Poisson process of its own rate."""
-    from jobtide.cli.demo import celery_app, rq_jobs
+    from jobtide.cli.demo import celery_app, warehouse
 
     dice = random.Random()  # noqa: S311  # nothing secret
     due: list[tuple[float, str, Callable[[str], None], float]] = []
-    for jobs, hand_over in ((work.CELERY, celery_app.enqueue), (work.RQ, rq_jobs.enqueue)):
+    for jobs, hand_over in ((work.CELERY, celery_app.enqueue), (work.RQ, warehouse.enqueue)):
         due += [(time.monotonic(), name, hand_over, profile.per_second) for name, profile in jobs.items()]
     heapq.heapify(due)
     while True:

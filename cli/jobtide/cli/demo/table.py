@@ -19,7 +19,7 @@ def row(item: Mapping[str, Any]) -> tuple[str, ...]:
     run = item["run_ms"]
     times = (item["wait_ms"]["p95"], run["p50"], run["p95"], run["max"])
     return (
-        item["system"], item["queue"], item["job_class"], _count(item["in_flight"]), _count(item["waiting"]),
+        item["system"], item["queue"], short_class(item["job_class"]), _count(item["in_flight"]), _count(item["waiting"]),
         *map(_count, counts), *map(_ms, times),
     )  # fmt: skip
 
@@ -28,7 +28,7 @@ def attention(items: Sequence[Mapping[str, Any]]) -> list[str]:
     """What a person should look at, worst first: jobs without tries left, failing classes, runs beyond the usual."""
     lines: list[tuple[float, str]] = []
     for item in items:
-        name = f"{item['system']} {item['job_class']}"
+        name = f"{item['system']} {short_class(item['job_class'])}"
         if item["dead"]:
             lines.append((3 + item["dead"], f"{name}: {item['dead']} jobs died in the last minute"))
         ended, rate = item["finished"] + item["failed"], item["failure_rate"]
@@ -38,6 +38,15 @@ def attention(items: Sequence[Mapping[str, Any]]) -> list[str]:
         if run["p50"] and run["max"] > OUTLIER * run["p50"] and run["max"] > 1000:
             lines.append((1, f"{name}: one ran {_ms(run['max'])} where {_ms(run['p50'])} is usual"))
     return [line for _, line in sorted(lines, key=lambda found: (-found[0], found[1]))]
+
+
+def short_class(name: str) -> str:
+    """The last two parts of a dotted name, which is what tells classes apart on a screen.
+
+    >>> short_class("jobtide.cli.demo.warehouse.sync_stock"), short_class("mail.send")
+    ('warehouse.sync_stock', 'mail.send')
+    """
+    return ".".join(name.split(".")[-2:])
 
 
 def headline(answer: Mapping[str, Any]) -> str:
