@@ -48,7 +48,9 @@ def observe(epoch: Epoch, lane: int, seq: int, at_us: int) -> bool:
     elif seq > state.next:
         _open_hole(epoch, state, seq, at_us)
         state.next = seq + 1
-    elif not (state.holes and _fill(state.holes, seq)):
+    elif state.holes and _fill(state.holes, seq):
+        _bound(epoch, state)  # what is filled from the middle makes two of one
+    else:
         epoch.duplicates += 1
         return False
     epoch.received += 1
@@ -68,6 +70,10 @@ def announce(epoch: Epoch, next_by_lane: Mapping[int, int], clean: bool, at_us: 
 
 def _open_hole(epoch: Epoch, lane: Lane, until: int, at_us: int) -> None:
     lane.holes.append([lane.next, until - 1, at_us])
+    _bound(epoch, lane)
+
+
+def _bound(epoch: Epoch, lane: Lane) -> None:
     if len(lane.holes) > MAX_HOLES:
         first, last, _ = lane.holes.pop(0)
         epoch.given_up += last - first + 1
