@@ -80,7 +80,7 @@ class Gateway:
         with self._held() as held:
             content = await self._read(request, held)
             intake = await self._judge(content)
-            sent_at = request.headers.get("jobtide-sent-at", "")
+            sent_at = request.headers.get("sent-at", "")
             stamp = sent_at if sent_at.isascii() and sent_at.isdigit() else str(time.time_ns() // 1_000_000)
             try:
                 await self.broker.send(messages(intake.placed), stamp.encode())
