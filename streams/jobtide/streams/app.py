@@ -144,7 +144,8 @@ async def run_worker(settings: Settings, new_sink: Callable[[], HotStateSink], s
     worker = StreamWorker(settings, new_sink(), idempotent=idempotent)
     await worker.start()
     log.info("worker started")
-    await stopped
+    if await worker.app.wait_for_stopped(stop):
+        end_process(f"Faust ended on its own ({worker.app.crash_reason!r})")
     await worker.stop()
 
 
