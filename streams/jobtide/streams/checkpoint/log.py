@@ -84,7 +84,7 @@ class CheckpointLog:
     async def _write_again(self, partition: int, records: dict[bytes, bytes | None]) -> None:
         if records:
             log.warning("checkpoint partition %d: writing %d records again that a replaced worker overwrote", partition, len(records))
-            await self.write(partition, [Record(key, value) for key, value in records.items()])
+            await self.write(partition, list(records.items()))
 
     async def write(self, partition: int, records: list[Record]) -> None:
         """Append `records` as one batch and wait until it is durable.

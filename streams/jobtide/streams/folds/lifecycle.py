@@ -6,6 +6,7 @@ attempt has, at a third of the cost. A property test holds the two paths togethe
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Final
 
 from jobtide.streams.events import Event, Kind, check_lane
@@ -193,13 +194,14 @@ class Lifecycles:
         return attempt
 
     def _give_up_oldest(self) -> None:
-        oldest = next(iter(self.memory.open.values()))
-        waits, runs = occupies(oldest.facts)
-        oldest.series.waiting -= waits
-        oldest.series.running -= runs
-        del self.memory.open[oldest.key]
-        self.memory.touch(oldest)
-        self.counters.open_given_up += 1
+        """One in a hundred at a time: finding the first of a dict whose first ones were deleted costs as much as those were many."""
+        for oldest in list(islice(self.memory.open.values(), max(1, self.limits.open_attempts // 100))):
+            waits, runs = occupies(oldest.facts)
+            oldest.series.waiting -= waits
+            oldest.series.running -= runs
+            del self.memory.open[oldest.key]
+            self.memory.touch(oldest)
+            self.counters.open_given_up += 1
 
     def resume(self, attempt: Tracked) -> None:
         """Count an open attempt from the checkpoint in its series' gauges."""

@@ -25,20 +25,20 @@ Key = tuple[Owner, str, int]  # …, job_id, attempt
 
 RECENT_US = 35 * MINUTE_US  # ended attempts keep their facts this long, or until RECENT_LIMIT newer ones have ended
 RECENT_LIMIT = 48_000
-FORGOTTEN_MINUTES = 15  # after that their hashes stay this long
+FORGOTTEN_MINUTES = 15  # after that their hashes stay this long, judged in whole minutes
 
 
 class Tracked:
     """One remembered attempt. `closed_us`, `closed_no`: append time and rank of its ending, None while it is open."""
 
-    __slots__ = ("closed_no", "closed_us", "facts", "key", "persisted", "series", "series_key", "unsaved")
+    __slots__ = ("closed_no", "closed_us", "facts", "key", "opened_no", "persisted", "series", "series_key", "unsaved")
 
     def __init__(self, key: Key, facts: AttemptFacts, series: Series) -> None:
         self.key, self.facts = key, facts
         self.series: Series = series  # only valid while open: an idle series may be dropped
         self.series_key: SeriesKey = series.key
         self.closed_us: int | None = None
-        self.closed_no = 0
+        self.closed_no = self.opened_no = 0
         self.unsaved = self.persisted = False
 
 
@@ -53,19 +53,24 @@ class Ended(msgspec.Struct, array_like=True, gc=False):
 
 
 class Open(msgspec.Struct, array_like=True, gc=False):
-    """An open attempt in the checkpoint (its key is the record's)."""
+    """An open attempt in the checkpoint (its key is the record's). They are put back in the order of `opened_no`."""
 
     series_class: str
     facts: AttemptFacts
+    opened_no: int = 0
 
 
 class Chunk(msgspec.Struct, array_like=True):
-    """The attempts that ended (or were revised after it) between two checkpoints; later `hashes` only, 8 bytes each."""
+    """The attempts that ended (or were revised after it) between two checkpoints; later `hashes` only, 8 bytes each.
+
+    `newest_us`, `newest_no`: append time and rank of the last ending among them; `forgotten_us`: when their facts became too old.
+    """
 
     newest_us: int
     newest_no: int
     ended: list[msgspec.Raw]
     hashes: bytes = b""
+    forgotten_us: int = 0
 
 
 _decode_ended = msgspec.msgpack.Decoder(Ended).decode
@@ -85,14 +90,14 @@ def hash_of(key: bytes) -> int:
 
 
 class Forgotten:
-    """Hashes of attempts that ended long ago, by the minute they ended in."""
+    """Hashes of attempts that ended long ago, by the minute in which their facts became too old."""
 
     def __init__(self) -> None:
         self._by_minute: dict[int, set[int] | array[int]] = {}
         self.newest_us = -1  # no event later than this can belong to a forgotten attempt (clocks agreeing)
 
-    def add(self, hashes: array[int], closed_us: int) -> None:
-        minute = closed_us // MINUTE_US
+    def add(self, hashes: array[int], closed_us: int, forgotten_us: int) -> None:
+        minute = forgotten_us // MINUTE_US
         self.newest_us = max(self.newest_us, closed_us)
         bucket = self._by_minute.setdefault(minute, set())
         if isinstance(bucket, array):
@@ -105,7 +110,7 @@ class Forgotten:
 
     def expire(self, now_us: int) -> None:
         """Drop what is too old, and pack the minutes that get no more hashes: a sorted array takes a tenth of a set."""
-        oldest, packed = now_us // MINUTE_US - FORGOTTEN_MINUTES, self.newest_us // MINUTE_US - 1
+        oldest, packed = now_us // MINUTE_US - FORGOTTEN_MINUTES, now_us // MINUTE_US - 1
         for minute in list(self._by_minute):
             bucket = self._by_minute[minute]
             if minute < oldest:
@@ -132,8 +137,8 @@ class AttemptMemory:
         self.closed_total = 0
         self.unsaved: list[Tracked] = []
         self._chunks: deque[tuple[int, int, int, list[Key]]] = deque()  # number, newest_us, newest_no, keys
-        self._hash_chunks: deque[tuple[int, int]] = deque()  # number, newest_us
-        self._next_chunk = 0
+        self._hash_chunks: deque[tuple[int, int]] = deque()  # number, forgotten_us
+        self._next_chunk = self._next_open = 0
 
     def recall(self, key: Key, now_us: int) -> Tracked | None:
         """An ended attempt whose facts are still kept."""
@@ -149,7 +154,13 @@ class AttemptMemory:
 
     def is_over(self, key: Key, time_us: int, now_us: int) -> bool:
         """True if the attempt ended so long ago that nothing of it counts any more."""
-        return key in self.ended or (time_us <= self.forgotten.newest_us and self.forgotten.holds(key, now_us))
+        found = self.ended.get(key)
+        if found is None:
+            return time_us <= self.forgotten.newest_us and self.forgotten.holds(key, now_us)
+        # Too old for `recall` and not a hash yet: judged as the hash will be, so that it does not matter when `save` was called.
+        closed_us = (_decode_ended(found) if isinstance(found, bytes) else found).closed_us or 0
+        known = (closed_us + RECENT_US) // MINUTE_US >= now_us // MINUTE_US - FORGOTTEN_MINUTES
+        return known and time_us <= max(closed_us, self.forgotten.newest_us)
 
     def close(self, attempt: Tracked, now_us: int) -> None:
         self.closed_total += 1
@@ -185,8 +196,10 @@ class AttemptMemory:
             text = key_bytes(attempt.key)
             if attempt.closed_us is None:
                 if attempt.key in self.open:
-                    attempt.persisted = True
-                    out.append((b"a" + text, encode(Open(attempt.series_key.job_class, attempt.facts))))
+                    if not attempt.persisted:
+                        attempt.persisted, attempt.opened_no = True, self._next_open
+                        self._next_open += 1
+                    out.append((b"a" + text, encode(Open(attempt.series_key.job_class, attempt.facts, attempt.opened_no))))
                 elif attempt.persisted:  # given up at the bound
                     out.append((b"a" + text, None))
                 continue
@@ -214,9 +227,10 @@ class AttemptMemory:
             for key in keys:
                 if self._forget(key, now_us):
                     hashes.append(hash_of(key_bytes(key)))
-            self.forgotten.add(hashes, newest_us)
-            self._hash_chunks.append((number, newest_us))
-            out.append((_chunk_key(number), encode(Chunk(newest_us, newest_no, [], hashes.tobytes()))))
+            forgotten_us = min(now_us, newest_us + RECENT_US)
+            self.forgotten.add(hashes, newest_us, forgotten_us)
+            self._hash_chunks.append((number, forgotten_us))
+            out.append((_chunk_key(number), encode(Chunk(newest_us, newest_no, [], hashes.tobytes(), forgotten_us))))
         oldest_us = (now_us // MINUTE_US - FORGOTTEN_MINUTES) * MINUTE_US
         while self._hash_chunks and self._hash_chunks[0][1] < oldest_us:
             out.append((_chunk_key(self._hash_chunks.popleft()[0]), None))
@@ -238,9 +252,14 @@ class AttemptMemory:
         del self.ended[key]
         return True
 
-    def load_open(self, key: Key, attempt: Tracked) -> None:
-        attempt.persisted = True
-        self.open[key] = attempt
+    def load_open(self, attempt: Tracked, opened_no: int) -> None:
+        attempt.persisted, attempt.opened_no = True, opened_no
+        self._next_open = max(self._next_open, opened_no + 1)
+        self.open[attempt.key] = attempt
+
+    def order_open(self) -> None:
+        """After the last `load_open`: back into the order of opening, since at the bound the oldest is given up."""
+        self.open = dict(sorted(self.open.items(), key=lambda item: item[1].opened_no))
 
     def load_chunk(self, number: int, chunk: Chunk) -> None:
         """Chunks must come in the order of their numbers."""
@@ -248,8 +267,8 @@ class AttemptMemory:
         if not chunk.ended:
             hashes = array("Q")
             hashes.frombytes(chunk.hashes)
-            self.forgotten.add(hashes, chunk.newest_us)
-            self._hash_chunks.append((number, chunk.newest_us))
+            self.forgotten.add(hashes, chunk.newest_us, chunk.forgotten_us)
+            self._hash_chunks.append((number, chunk.forgotten_us))
             return
         keys: list[Key] = []
         for raw in chunk.ended:

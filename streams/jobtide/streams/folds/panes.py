@@ -21,11 +21,11 @@ MINUTE_PANES_KEPT_US = 65 * MINUTE_US  # later ones are counted and go to histor
 class Pane(msgspec.Struct, array_like=True):
     """Counts by field (see attempts.FIELDS), samples in µs."""
 
+    counts: list[int] = msgspec.field(default_factory=lambda: [0] * len(FIELDS))
     negative_waits: int = 0
     wait_sum_us: int = 0
     ok_sum_us: int = 0
     failed_sum_us: int = 0
-    counts: list[int] = msgspec.field(default_factory=lambda: [0] * len(FIELDS))
     wait: dict[int, int] = {}
     run_ok: dict[int, int] = {}
     run_failed: dict[int, int] = {}

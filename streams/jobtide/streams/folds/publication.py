@@ -41,7 +41,7 @@ class Publisher:
             self._last_tick = tick
             value = encode(Tick(fold.partition, fold.version, watermark_us, state, fold.counters.late_dropped, fold.counters.rejected))
             for records in out:
-                records.append(Record(b"t\x1f%d" % fold.partition, value))
+                records.append((b"t\x1f%d" % fold.partition, value))
         fold.published_us = max(fold.published_us, watermark_us)
         return out
 
@@ -51,7 +51,7 @@ class Publisher:
             series = cell.series
             series.told = (series.running, series.waiting)
             value = encode(PaneRecord(fold.version, series.running, series.waiting, cell.pane))
-            out[panes_partition(series.name, fold.partitions)].append(Record(cell.key, value))
+            out[panes_partition(series.name, fold.partitions)].append((cell.key, value))
 
     def _gauges(self, out: list[list[Record]], watermark_us: int) -> None:
         """Once a minute: series that hold jobs but had no pane lately would otherwise be forgotten downstream."""
@@ -65,14 +65,14 @@ class Publisher:
                 series.told = gauge
                 fold.lifecycles.table.drop_if_idle(series)
                 key = b"g\x1f%d\x1f%b" % (fold.partition, series.name)
-                out[panes_partition(series.name, fold.partitions)].append(Record(key, encode(Gauge(fold.version, *gauge))))
+                out[panes_partition(series.name, fold.partitions)].append((key, encode(Gauge(fold.version, *gauge))))
 
     def _notices(self, out: list[list[Record]]) -> None:
         fold = self.fold
         for key, notice in fold.notices.take_unpublished():
             kind, rest = key.split(b"\x1f", 1)
             to = panes_partition(rest.removesuffix(b"\x1fsize").removesuffix(b"\x1fpause"), fold.partitions)
-            out[to].append(Record(b"%b\x1f%d\x1f%b" % (kind, fold.partition, rest), encode((fold.version, notice))))
+            out[to].append((b"%b\x1f%d\x1f%b" % (kind, fold.partition, rest), encode((fold.version, notice))))
 
     def _ledgers(self, out: list[list[Record]]) -> None:
         fold = self.fold
@@ -90,6 +90,6 @@ class Publisher:
                     )
                 )
                 to = panes_partition(name.encode(), fold.partitions)
-                out[to].append(Record(b"l\x1f%d\x1f%b" % (fold.partition, name.encode()), value))
+                out[to].append((b"l\x1f%d\x1f%b" % (fold.partition, name.encode()), value))
         for name in [name for name in self._ledgers_told if name not in fold.epochs]:
             del self._ledgers_told[name]

@@ -23,11 +23,7 @@ encode = msgspec.msgpack.Encoder().encode
 decode_pane = msgspec.msgpack.Decoder(Pane).decode
 
 
-class Record(NamedTuple):
-    """One record for a Kafka topic; a value of None deletes the key."""
-
-    key: bytes
-    value: bytes | None
+Record = tuple[bytes, bytes | None]  # key, value of one Kafka record; a value of None deletes the key
 
 
 class SeriesKey(NamedTuple):

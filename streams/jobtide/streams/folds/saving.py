@@ -27,6 +27,7 @@ class Applied(msgspec.Struct, array_like=True):
     high_us: int
     append_us: int
     idle_us: int
+    watermark_us: int
     published_us: int
     closed_total: int
     counters: Counters
@@ -45,23 +46,25 @@ def save(fold: SourceFold) -> list[Record]:
     now_us = fold.append_us
     out: list[Record] = []
     table = fold.lifecycles.table
-    for cell in table.take_unsaved():
-        out.append(Record(cell.key, encode(cell.pane)))
-    for cell in table.expire(fold.watermark_us, MOST_EXPIRED):
-        out.append(Record(cell.key, None))
+    watermark_us = fold.watermark_us
+    for cell in table.take_unsaved(watermark_us):
+        out.append((cell.key, encode(cell.pane)))
+    for cell in table.expire(watermark_us, MOST_EXPIRED):
+        out.append((cell.key, None))
     for name, epoch in fold.unsaved_epochs.items():
         epoch.last_us = now_us
-        out.append(Record(b"e" + name.encode(), encode(epoch)))
+        out.append((b"e" + name.encode(), encode(epoch)))
     fold.unsaved_epochs.clear()
     for name in [name for name, epoch in fold.epochs.items() if sequences.expired(epoch, now_us)]:
         del fold.epochs[name]
-        out.append(Record(b"e" + name.encode(), None))
-    for key, value in (*fold.lifecycles.memory.save(now_us), *fold.identities.save(now_us), *fold.notices.save(now_us)):
-        out.append(Record(key, value))
+        out.append((b"e" + name.encode(), None))
+    out.extend(fold.lifecycles.memory.save(now_us))
+    out.extend(fold.identities.save(now_us))
+    out.extend(fold.notices.save(now_us))
     applied = Applied(
-        fold.version, fold.high_us, now_us, fold.idle_us, fold.published_us, fold.lifecycles.memory.closed_total, fold.counters
+        fold.version, fold.high_us, now_us, fold.idle_us, watermark_us, fold.published_us, fold.lifecycles.memory.closed_total, fold.counters
     )
-    out.append(Record(APPLIED, encode(applied)))
+    out.append((APPLIED, encode(applied)))
     return out
 
 
@@ -71,6 +74,7 @@ class Restorer:
     def __init__(self, fold: SourceFold) -> None:
         self.fold = fold
         self._latest: dict[bytes, bytes] = {}
+        self._watermark_us = 0
 
     def load(self, key: bytes, value: bytes | None) -> None:
         if value is None:
@@ -87,12 +91,15 @@ class Restorer:
         self._resume(_decode_applied(applied))
         for key in sorted(self._latest):  # chunk keys sort by number
             self._restore(key[:1], key, self._latest[key])
+        self.fold.lifecycles.memory.order_open()
         self._latest.clear()
+        self.fold.lifecycles.table.close(self._watermark_us)
 
     def _resume(self, applied: Applied) -> None:
         fold = self.fold
         fold.version, fold.high_us, fold.append_us = applied.version, applied.high_us, applied.append_us
         fold.idle_us, fold.published_us = applied.idle_us, applied.published_us
+        self._watermark_us = applied.watermark_us
         fold.lifecycles.memory.closed_total = applied.closed_total
         for name in Counters.__struct_fields__:
             setattr(fold.counters, name, getattr(applied.counters, name))
@@ -101,12 +108,12 @@ class Restorer:
         fold, lifecycles = self.fold, self.fold.lifecycles
         if kind == b"p":
             size_s, start_s, _, name = parse_pane_key(key)
-            lifecycles.table.restore(series_from(name), size_s, start_s, decode_pane(value), fold.published_us)
+            lifecycles.table.restore(series_from(name), size_s, start_s, decode_pane(value), self._watermark_us, fold.published_us)
         elif kind == b"a":
             stored, attempt_key = _decode_open(value), parse_key(key[1:])
-            series = lifecycles.table.series(SeriesKey(*attempt_key[0], stored.series_class))
+            series = lifecycles.table.kept(SeriesKey(*attempt_key[0], stored.series_class))
             attempt = Tracked(attempt_key, stored.facts, series)
-            lifecycles.memory.load_open(attempt_key, attempt)
+            lifecycles.memory.load_open(attempt, stored.opened_no)
             lifecycles.resume(attempt)
         elif kind == b"t":
             lifecycles.memory.load_chunk(int(key[1:], 16), _decode_chunk(value))

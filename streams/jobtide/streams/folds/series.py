@@ -1,6 +1,8 @@
 """The series of one source partition with their open panes, and which of these must be saved, published or dropped.
 
-Applies contributions to panes. Not here: what an attempt contributes (`attempts`), when anything is sent (`source`).
+Contributions are counted in the pane of their second. When the watermark passes a second's end it is *closed*: added to its minute, which
+later revisions then touch too. So a minute is the sum of its closed seconds, and need not be saved while all of them are.
+Not here: what an attempt contributes (`attempts`), when anything is sent (`source`).
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from jobtide.streams.folds.attempts import FINISHED, STARTED
-from jobtide.streams.folds.panes import MINUTE_PANES_KEPT_US, SECOND_PANES_KEPT_US, SECOND_US, Pane
+from jobtide.streams.folds.panes import MINUTE_PANES_KEPT_US, SECOND_PANES_KEPT_US, SECOND_US, Pane, merge
 from jobtide.streams.folds.records import SeriesKey, join_key, pane_key
 from jobtide.streams.sketches.histogram import ZERO, bucket
 
@@ -19,11 +21,12 @@ OTHER = "__other__"
 class Cell:
     """A pane in its place, with what has still to be done about it."""
 
-    __slots__ = ("end_us", "key", "pane", "pending", "series", "size_s", "start_s", "unpublished", "unsaved")
+    __slots__ = ("closed", "end_us", "key", "pane", "pending", "series", "size_s", "start_s", "unpublished", "unsaved")
 
     def __init__(self, series: Series, size_s: int, start_s: int, key: bytes, pane: Pane) -> None:
         self.series, self.size_s, self.start_s, self.key, self.pane = series, size_s, start_s, key, pane
         self.end_us = (start_s + size_s) * SECOND_US
+        self.closed = size_s != 1  # a second: added to its minute
         self.unsaved = self.unpublished = False
         self.pending = False  # both of these are set: one check on the hot path instead of two
 
@@ -53,6 +56,8 @@ class SeriesTable:
         self.by_key: dict[SeriesKey, Series] = {}
         self.unsaved: list[Cell] = []
         self.unpublished: defaultdict[int, list[Cell]] = defaultdict(list)  # by end of the pane, µs
+        self._unclosed: defaultdict[int, list[Cell]] = defaultdict(list)  # seconds, by their end
+        self._derived: defaultdict[int, list[Cell]] = defaultdict(list)  # unsaved minutes that their seconds still hold, by start
         self._expiring: defaultdict[int, list[Cell]] = defaultdict(list)  # by the watermark, in s, at which it goes
         self._expired_s = 0  # watermark up to which panes were dropped
 
@@ -66,54 +71,49 @@ class SeriesTable:
         return found
 
     def apply(self, series: Series, field: int, time_us: int, sample_us: int | None, sign: int, watermark_us: int) -> bool:
-        """Count one contribution (sign 1), or take it out (-1), in the second and the minute of `time_us`; False if even that has gone."""
-        late_us = watermark_us - time_us
-        if late_us > MINUTE_PANES_KEPT_US:
-            return False
+        """Count one contribution (sign 1), or take it out (-1), at `time_us`; False if even the minute has gone."""
         second = time_us // SECOND_US
-        minute = second - second % 60
-        cell = series.minutes.get(minute)
+        if watermark_us - time_us > SECOND_PANES_KEPT_US:
+            if watermark_us - time_us > MINUTE_PANES_KEPT_US:
+                return False
+            self._count(self._minute(series, second - second % 60), field, sample_us, sign)
+            return True
+        cell = series.seconds.get(second)
         if cell is None:
-            cell = self._open(series, series.minutes, 60, minute)
-        cells: tuple[Cell, ...] = (cell,)
-        if late_us <= SECOND_PANES_KEPT_US:
-            of_second = series.seconds.get(second)
-            if of_second is None:
-                of_second = self._open(series, series.seconds, 1, second)
-            cells = (cell, of_second)
-        if sample_us is None:
-            for cell in cells:
-                pane = cell.pane
-                pane.counts[field] += sign
-                if not cell.pending:
-                    self._touch(cell)
-        else:
-            self._count_sample(cells, field, sample_us, sign)
+            cell = self._open(series, series.seconds, 1, second)
+            self._unclosed[cell.end_us].append(cell)
+        elif cell.closed:
+            self._count(self._minute(series, second - second % 60), field, sample_us, sign)
+        self._count(cell, field, sample_us, sign)
         return True
 
-    def _count_sample(self, cells: tuple[Cell, ...], field: int, sample_us: int, sign: int) -> None:
-        index, added_us, negative = (bucket(sample_us), sample_us * sign, False) if sample_us > 0 else (ZERO, 0, sample_us < 0)
-        for cell in cells:
-            pane = cell.pane
-            pane.counts[field] += sign
-            if field == STARTED:
-                pane.wait_sum_us += added_us
-                samples = pane.wait
-                if negative:  # clocks disagree: kept raw in history, 0 in the histogram, counted here
-                    pane.negative_waits += sign
-            elif field == FINISHED:
-                pane.ok_sum_us += added_us
-                samples = pane.run_ok
-            else:
-                pane.failed_sum_us += added_us
-                samples = pane.run_failed
-            total = samples.get(index, 0) + sign
-            if total:
-                samples[index] = total
-            else:
-                del samples[index]
-            if not cell.pending:
-                self._touch(cell)
+    def _count(self, cell: Cell, field: int, sample_us: int | None, sign: int) -> None:
+        pane = cell.pane
+        pane.counts[field] += sign
+        if not cell.pending:
+            self._touch(cell)
+        if sample_us is None:
+            return
+        if field == STARTED:
+            samples = pane.wait
+            if sample_us > 0:
+                pane.wait_sum_us += sample_us * sign
+            elif sample_us < 0:  # clocks disagree: kept raw in history, 0 in the histogram, counted here
+                pane.negative_waits += sign
+        elif field == FINISHED:
+            samples = pane.run_ok
+            if sample_us > 0:
+                pane.ok_sum_us += sample_us * sign
+        else:
+            samples = pane.run_failed
+            if sample_us > 0:
+                pane.failed_sum_us += sample_us * sign
+        index = bucket(sample_us) if sample_us > 0 else ZERO
+        total = samples.get(index, 0) + sign
+        if total:
+            samples[index] = total
+        else:
+            del samples[index]
 
     def _touch(self, cell: Cell) -> None:
         """Note that a pane has changed since it was last saved or published."""
@@ -125,36 +125,71 @@ class SeriesTable:
             cell.unpublished = True
             self.unpublished[cell.end_us].append(cell)
 
+    def _minute(self, series: Series, start_s: int) -> Cell:
+        return series.minutes.get(start_s) or self._open(series, series.minutes, 60, start_s)
+
     def _open(self, series: Series, cells: dict[int, Cell], size_s: int, start_s: int, pane: Pane | None = None) -> Cell:
         key = pane_key(size_s, start_s, self.partition, series.name)
-        cell = cells[start_s] = Cell(series, size_s, start_s, key, pane or Pane())
+        cell = cells[start_s] = Cell(series, size_s, start_s, key, pane or Pane([0, 0, 0, 0, 0, 0, 0, 0]))
         kept_us = SECOND_PANES_KEPT_US if size_s == 1 else MINUTE_PANES_KEPT_US
         # A whole pane goes at once, so it stays until its last moment is too late to be counted.
         self._expiring[max(start_s + size_s + kept_us // SECOND_US, self._expired_s) + 1].append(cell)
         return cell
 
-    def restore(self, key: SeriesKey, size_s: int, start_s: int, pane: Pane, published_us: int) -> None:
-        """Put a pane back from the checkpoint; one that ends after `published_us` has not been published for sure."""
-        series = self.by_key.get(key)
-        if series is None:  # a saved series keeps its place, whatever the limit is now
-            series = self.by_key[key] = Series(key)
-        cell = self._open(series, series.seconds if size_s == 1 else series.minutes, size_s, start_s, pane)
-        if cell.end_us > published_us:
-            cell.unpublished = True
-            self.unpublished[cell.end_us].append(cell)
+    def close(self, watermark_us: int) -> None:
+        """Add the seconds that have ended to their minutes."""
+        for end_us in [end for end in self._unclosed if end <= watermark_us]:
+            for cell in self._unclosed.pop(end_us):
+                cell.closed = True
+                minute = self._minute(cell.series, cell.start_s - cell.start_s % 60)
+                merge(minute.pane, cell.pane)
+                if not minute.pending:
+                    self._touch(minute)
 
     def due(self, watermark_us: int) -> Iterator[Cell]:
         """Panes that have ended and are new or revised: each once, marked as published."""
+        self.close(watermark_us)
         for end_us in [end for end in self.unpublished if end <= watermark_us]:
             for cell in self.unpublished.pop(end_us):
                 cell.unpublished = cell.pending = False
                 yield cell
 
-    def take_unsaved(self) -> list[Cell]:
+    def take_unsaved(self, watermark_us: int) -> Iterator[Cell]:
+        """Panes to save. Minutes whose seconds are all kept are the sum of these and wait until the first of them is about to go."""
+        self.close(watermark_us)
         cells, self.unsaved = self.unsaved, []
         for cell in cells:
-            cell.unsaved = cell.pending = False
-        return cells
+            if cell.size_s == 1 or own_record(cell.start_s, watermark_us):
+                cell.unsaved = cell.pending = False
+                yield cell
+            else:
+                self._derived[cell.start_s].append(cell)
+        for start_s in [start for start in self._derived if own_record(start, watermark_us)]:
+            for cell in self._derived.pop(start_s):
+                cell.unsaved = cell.pending = False
+                yield cell
+
+    def kept(self, key: SeriesKey) -> Series:
+        """The series of something saved: it keeps its place, however many have been restored before it."""
+        series = self.by_key.get(key)
+        if series is None:
+            series = self.by_key[key] = Series(key)
+        return series
+
+    def restore(self, key: SeriesKey, size_s: int, start_s: int, pane: Pane, watermark_us: int, published_us: int) -> None:
+        """Put a saved pane back, as it was at `watermark_us`; one that ends after `published_us` has not been published for sure."""
+        if size_s != 1 and not own_record(start_s, watermark_us):
+            return  # an older record: its seconds know better
+        series = self.kept(key)
+        cell = self._open(series, series.seconds if size_s == 1 else series.minutes, size_s, start_s, pane)
+        if cell.end_us > published_us:
+            cell.unpublished = True
+            self.unpublished[cell.end_us].append(cell)
+        if size_s == 1:
+            if cell.end_us > watermark_us or not own_record(start_s - start_s % 60, watermark_us):
+                self._unclosed[cell.end_us].append(cell)
+            else:
+                cell.closed = True
 
     def expire(self, watermark_us: int, most: int) -> Iterator[Cell]:
         """Drop panes that no event can touch any more, and series without any: about `most` a call, since each is a checkpoint record."""
@@ -174,3 +209,7 @@ class SeriesTable:
         if series.idle:
             self.by_key.pop(series.key, None)
 
+
+def own_record(minute_start_s: int, watermark_us: int) -> bool:
+    """True once the seconds of a minute begin to be dropped: from then on it is saved itself."""
+    return minute_start_s * SECOND_US + SECOND_PANES_KEPT_US <= watermark_us
