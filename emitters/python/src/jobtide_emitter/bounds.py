@@ -38,10 +38,18 @@ def name(text: object, limit: int = MAX_NAME_CHARS) -> str:
     """
     if isinstance(text, str) and 0 < len(text) <= limit and text.isprintable():
         return text
-    plain = _CONTROL.sub("\ufffd", encodable(str(text))) or "unknown"
+    plain = _CONTROL.sub("\ufffd", encodable(printed(text))) or "unknown"
     if len(plain) > limit:
         plain = f"{plain[: limit - 9]}~{crc32(plain.encode()):08x}"
     return plain
+
+
+def printed(value: object) -> str:
+    """`str(value)`, whatever the app's class makes of it."""
+    try:
+        return str(value)
+    except Exception:
+        return f"(a {type(value).__name__} that cannot be printed)"
 
 
 def encodable(text: str) -> str:
@@ -54,6 +62,11 @@ def system_name(text: str) -> str:
     if _SYSTEM.fullmatch(text) is None:
         raise ValueError(f"system {text!r}: use a-z, 0-9 and _, at most 32 characters, a letter first")
     return text
+
+
+def attempt(number: object) -> int:
+    """An attempt number as the contract has it: 1 to 100 000."""
+    return max(1, min(number, 100_000)) if isinstance(number, int) else 1
 
 
 def milliseconds(us: int) -> float:
@@ -70,7 +83,7 @@ def error_of(error: BaseException | None, detail: str, *, backtrace: str | None 
         return {"class": "Unknown"}
     facts = {"class": name(class_of(type(error)))}
     if detail != "class":
-        facts["message"] = encodable(_message(error))[:MAX_MESSAGE_CHARS]
+        facts["message"] = encodable(printed(error))[:MAX_MESSAGE_CHARS]
     if detail == "full":
         text = backtrace if backtrace is not None else _backtrace(error)
         if text:
@@ -81,13 +94,6 @@ def error_of(error: BaseException | None, detail: str, *, backtrace: str | None 
 def class_of(kind: type) -> str:
     """The name people look for: builtins bare, everything else with its module."""
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-
-
-def _message(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:  # an exception class of the app whose __str__ is broken
-        return "(message not printable)"
 
 
 def _backtrace(error: BaseException) -> str:
@@ -102,7 +108,7 @@ def serialized(event: dict[str, Any], truncating: Callable[[], None]) -> bytes:
     try:
         raw = orjson.dumps(event)
     except TypeError:
-        raw = orjson.dumps(_repaired(event), default=str)
+        raw = orjson.dumps(_repaired(event), default=printed)
     if len(raw) <= MAX_EVENT_BYTES - NUMBER_BYTES:
         return raw
     truncating()
@@ -117,18 +123,18 @@ def _shortened(event: dict[str, Any]) -> bytes:
         del data["error"]
     else:
         error.pop("backtrace", None)
-    raw = orjson.dumps(event, default=str)
+    raw = orjson.dumps(event, default=printed)
     for member in ("args_preview", "labels"):
         if len(raw) > limit and data.pop(member, None) is not None:
-            raw = orjson.dumps(event, default=str)
+            raw = orjson.dumps(event, default=printed)
     if len(raw) > limit and error and "message" in error:
         room = max(0, limit - (len(raw) - len(orjson.dumps(error["message"]))) - 2)
         while len(orjson.dumps(error["message"])) - 2 > room:  # escapes: \\u0000 is six bytes
             error["message"] = error["message"][: min(room, len(error["message"]) * 3 // 4)]
-        raw = orjson.dumps(event, default=str)
+        raw = orjson.dumps(event, default=printed)
     if len(raw) > limit:  # only what an app put in itself can be left
         event["data"] = {member: value for member, value in data.items() if member in _ESSENTIAL}
-        raw = orjson.dumps(event, default=str)
+        raw = orjson.dumps(event, default=printed)
     return raw
 
 

@@ -19,7 +19,7 @@ from jobtide_emitter.broadcasts import Held
 from jobtide_emitter.guard import guarded
 from jobtide_emitter.jobs import Job, Run
 from jobtide_emitter.moments import now_us, text_of, us_of_text
-from jobtide_emitter.process import emitter
+from jobtide_emitter.process import emitter, prepare
 from jobtide_emitter.workers import Worker
 
 SYSTEM = "dramatiq"
@@ -41,6 +41,7 @@ class JobtideMiddleware(Middleware):
     """Tells what happens to every message of a broker."""
 
     def __init__(self) -> None:
+        prepare()
         self._current = _Current()
         self._held: dict[str, Held] = {}
         self._worker: Worker | None = None
@@ -81,8 +82,8 @@ class JobtideMiddleware(Middleware):
         (kind, job, at_us, run_at_us), current.enqueue = current.enqueue, None
         if kind == "retry":
             current.retried = True
-            more = {} if current.error is None else {"error": current.error}
-            emitter().job_retry_scheduled(job, at_us if run_at_us is None else run_at_us, at_us=at_us, **more)
+            run_at_us = at_us if run_at_us is None else run_at_us
+            emitter().job_retry_scheduled(job, run_at_us, at_us=at_us, worker_id=_worker_id())
         elif run_at_us is not None:
             emitter().job_scheduled(job, run_at_us, at_us=at_us)
         else:
@@ -99,8 +100,8 @@ class JobtideMiddleware(Middleware):
             return
         job = _job(broker, message)
         enqueued_us = _us(message.options.get(ENQUEUED_AT))
-        if enqueued_us is None and job.attempt == 1:  # enqueued by somebody without our hook
-            enqueued_us = message.message_timestamp * 1000
+        if enqueued_us is None:  # enqueued by somebody without our hook
+            enqueued_us = message.options.get("requeue_timestamp", message.message_timestamp) * 1000
         run = emitter().job_started(
             job, _worker_id(), enqueued_at_us=enqueued_us, run_at_us=_us(message.options.get(RUN_AT))
         )
@@ -116,6 +117,7 @@ class JobtideMiddleware(Middleware):
         current = self._current
         if current.run is None:
             return
+        current.run.body_returned()
         if exception is None:
             current.run.finished()
         else:
@@ -150,7 +152,7 @@ class JobtideMiddleware(Middleware):
             job = run.job if run is not None else _job(broker, message)
             if run is None and exception is not None:
                 emitter().job_discarded(job, error["class"])
-            emitter().job_dead(job, error)
+            emitter().job_dead(job, error, worker_id=_worker_id())
         self._done(message)
 
     def _of(self, message: Any) -> Run | None:

@@ -12,6 +12,7 @@ import re
 import socket
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from jobtide_emitter import bounds, guard
@@ -23,7 +24,7 @@ from jobtide_emitter.moments import now_us, text_of
 from jobtide_emitter.relay import ParentGone, Relay
 from jobtide_emitter.ring import Rank, Ring
 from jobtide_emitter.settings import Settings
-from jobtide_emitter.transports import Transport, transport_for
+from jobtide_emitter.transports import Transport, transport_class
 from jobtide_emitter.workers import Worker
 
 _NOT_IN_SOURCE = re.compile(r"[^A-Za-z0-9._~:/@%+-]")
@@ -39,7 +40,8 @@ class Emitter(JobEvents):
         self.enabled = not settings.disabled and (settings.active or make_transport is not None)
         self.accept = self._buffer  # where a serialised event goes: the ring, or the parent's
         self.truncated = 0
-        self._make_transport = make_transport or (lambda: transport_for(settings))
+        self._make_transport = make_transport or (lambda: transport_class(settings)(settings))
+        self._preload = None if make_transport is not None else partial(transport_class, settings)
         self._relay: Relay | None = None
         self._begin()
 
@@ -115,6 +117,11 @@ class Emitter(JobEvents):
             self._flusher.beats.append(worker.beat)
             self._flusher.wake()
         return worker
+
+    def preload(self) -> None:
+        """Imports what delivery needs, so that no forked child has to while a job runs in it. Connects to nothing."""
+        if self.enabled and self._preload is not None:
+            self._preload()
 
     def end_worker(self) -> None:
         """The worker is gone, the process may go on: offline, and a flush. Waits at most `flush_timeout_ms`."""
@@ -225,5 +232,6 @@ class Emitter(JobEvents):
             self.emit("emitter.stats.v1", more, partitionkey=key, lane=lane, rank=Rank.END)
 
     def _totals(self) -> dict[str, int]:
+        """Counts of this epoch, with the event that says them."""
         ring = self.ring
-        return {"emitted": ring.last_order, "dropped": ring.dropped, "spooled": 0, "truncated": self.truncated}
+        return {"emitted": ring.last_order + 1, "dropped": ring.dropped, "spooled": 0, "truncated": self.truncated}

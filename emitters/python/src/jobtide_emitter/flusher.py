@@ -139,10 +139,11 @@ class Flusher:
                 if not self._window:
                     return
                 self._window_order = self._window[-1].order
-            if _attempt(self):
+            done = _attempt(self)
+            if done:
                 pause_s = _FIRST_PAUSE_S
                 continue
-            self.down = True
+            self.down = self.down or done is None
             self._signal.acquire(timeout=pause_s * random.uniform(0.5, 1.0))  # noqa: S311  jitter, not a secret
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
             self._beat()
@@ -178,6 +179,7 @@ class Flusher:
 
     def _complain(self, error: Exception) -> None:
         """Once per outage: the events wait in the buffer, and the log is the app's."""
+        self.down = True
         if not self._complained:
             self._complained = True
             log.warning("jobtide: events wait in the buffer: %s", error)

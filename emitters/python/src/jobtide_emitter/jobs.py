@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from jobtide_emitter import bounds
+from jobtide_emitter.guard import guarded
 from jobtide_emitter.lanes import lane_of
 from jobtide_emitter.moments import now_us, text_of
 from jobtide_emitter.ring import Rank
@@ -53,22 +54,24 @@ class JobEvents(ABC):
         facts = {
             "tenant": settings.tenant,
             "environment": settings.environment,
-            "system": system,
+            "system": bounds.name(system, 32),
             "queue": bounds.name(queue),
             "job_class": bounds.name(job_class),
             "job_id": bounds.name(job_id),
-            "attempt": attempt if 1 <= attempt <= 100_000 else max(1, min(attempt, 100_000)),
+            "attempt": bounds.attempt(attempt),
         }
         for member, value in more.items():
             if value is not None:
                 facts[member] = bounds.name(value) if value.__class__ is str else value
         return Job(facts)
 
+    @guarded("emitter.job_enqueued")
     def job_enqueued(self, job: Job, *, at_us: int | None = None, run_at_us: int | None = None) -> None:
         """The attempt waits for a worker from now on."""
         data = job.facts if run_at_us is None else {**job.facts, "run_at": text_of(run_at_us)}
         self.put(job, "job.enqueued.v1", Rank.STEP, data, at_us)
 
+    @guarded("emitter.job_scheduled")
     def job_scheduled(self, job: Job, run_at_us: int, *, at_us: int | None = None) -> None:
         """The attempt was asked for, to start not before `run_at_us`."""
         self.put(job, "job.scheduled.v1", Rank.STEP, {**job.facts, "run_at": text_of(run_at_us)}, at_us)
@@ -84,13 +87,18 @@ class JobEvents(ABC):
     ) -> Run:
         """A worker begins the attempt. Returns the run, which ends it."""
         started_us = now_us() if at_us is None else at_us
-        data = {**job.facts, "worker_id": worker_id}
+        run = Run(self, job, bounds.name(worker_id), started_us)
+        self._say_started(run, enqueued_at_us, run_at_us)
+        return run
+
+    @guarded("emitter.job_started")
+    def _say_started(self, run: Run, enqueued_at_us: int | None, run_at_us: int | None) -> None:
+        data = {**run.job.facts, "worker_id": run.worker_id}
         if enqueued_at_us is not None:
             data["enqueued_at"] = text_of(enqueued_at_us)
         if run_at_us is not None:
             data["run_at"] = text_of(run_at_us)
-        self.put(job, "job.started.v1", Rank.STEP, data, started_us)
-        return Run(self, job, worker_id, started_us)
+        self.put(run.job, "job.started.v1", Rank.STEP, data, run.started_us)
 
     def run_of(self, job: Job, worker_id: str, started_us: int | None) -> Run:
         """An attempt whose process is gone, so that the one that noticed can end it. Only the wall clock knows how
@@ -98,20 +106,24 @@ class JobEvents(ABC):
         started = now_us() if started_us is None else started_us
         return Run(self, job, worker_id, started, max(0, now_us() - started))
 
+    @guarded("emitter.job_retry_scheduled")
     def job_retry_scheduled(self, job: Job, run_at_us: int, *, at_us: int | None = None, **more: Any) -> None:
         """The job gets another attempt, `job.attempt` + 1, not before `run_at_us`."""
         data = {**job.facts, "run_at": text_of(run_at_us), **more}
         self.put(job, "job.retry_scheduled.v1", Rank.END, data, at_us)
 
+    @guarded("emitter.job_dead")
     def job_dead(self, job: Job, error: dict[str, str], *, at_us: int | None = None, **more: Any) -> None:
         """The job gets no other attempt by itself."""
         self.put(job, "job.dead.v1", Rank.END, {**job.facts, "error": error, **more}, at_us)
 
+    @guarded("emitter.job_cancelled")
     def job_cancelled(self, job: Job, reason: str, *, at_us: int | None = None, **more: Any) -> None:
         """Somebody stopped the attempt, waiting or running."""
         data = {**job.facts, "reason": bounds.name(reason), **more}
         self.put(job, "job.cancelled.v1", Rank.END, data, at_us)
 
+    @guarded("emitter.job_discarded")
     def job_discarded(self, job: Job, reason: str, *, at_us: int | None = None, **more: Any) -> None:
         """The attempt was thrown away without an outcome: expired, unknown class, skipped."""
         data = {**job.facts, "reason": bounds.name(reason), **more}
@@ -119,7 +131,12 @@ class JobEvents(ABC):
 
     def error(self, error: BaseException | None, *, backtrace: str | None = None) -> dict[str, str]:
         """An exception as `error` data, with as much as the setting `error_detail` lets out."""
-        return bounds.error_of(error, self.settings.error_detail, backtrace=backtrace)
+        return _error_of(error, self.settings.error_detail, backtrace) or {"class": "Unknown"}
+
+
+@guarded("emitter.error")
+def _error_of(error: BaseException | None, detail: str, backtrace: str | None) -> dict[str, str]:
+    return bounds.error_of(error, detail, backtrace=backtrace)
 
 
 class Run:
@@ -160,6 +177,7 @@ class Run:
         """It ended without success or failure: the job asked to be ignored."""
         self._end("job.discarded.v1", {"reason": bounds.name(reason)})
 
+    @guarded("run.progress")
     def progress(self, ratio: float, step: str | None = None) -> None:
         """How far it is, 0 to 1, and in which step."""
         data = {**self.job.facts, "worker_id": self.worker_id, "progress": min(max(ratio, 0.0), 1.0)}
@@ -167,6 +185,7 @@ class Run:
             data["step"] = bounds.name(step)
         self.emitter.put(self.job, "job.progress.v1", Rank.BEAT, data, None)
 
+    @guarded("run.end")
     def _end(self, kind: str, more: dict[str, Any]) -> None:
         if self.ended:
             return

@@ -42,6 +42,11 @@ def configure(*, make_transport: Callable[[], Transport] | None = None, **settin
     return _install(Emitter(loaded, make_transport))
 
 
+def prepare() -> None:
+    """What an install does before the first fork: reads the settings and loads the client, once for all children."""
+    emitter().preload()
+
+
 def flush(timeout_ms: int | None = None) -> bool:
     """See `Emitter.flush`."""
     return emitter().flush(timeout_ms)
@@ -72,11 +77,13 @@ def _at_exit() -> None:
     close()
 
 
-def _at_child_exit(_: object) -> None:
-    # multiprocessing ends its children by os._exit: only its own finalizers run there.
+def _finalize(_: object) -> None:
     util.Finalize(None, _at_exit, exitpriority=100)
 
 
 os.register_at_fork(after_in_child=_after_fork)
 atexit.register(_at_exit)
-util.register_after_fork(Emitter, _at_child_exit)
+# multiprocessing ends its children by os._exit: only its own finalizers run there. Children that import this themselves
+# get one now, children that inherit it when they begin.
+_finalize(None)
+util.register_after_fork(Emitter, _finalize)

@@ -13,6 +13,7 @@ from celery.exceptions import SoftTimeLimitExceeded, Terminated
 
 from jobtide_emitter.celery import lifecycle, lost, publishing, running
 from jobtide_emitter.guard import lets_through
+from jobtide_emitter.process import prepare
 
 _RECEIVERS = {
     "before_task_publish": publishing.before_publish,
@@ -35,6 +36,7 @@ _RECEIVERS = {
 def install(app: Any = None) -> None:
     """Connects to Celery's signals; twice is the same as once. `app` is taken for readability: signals are global."""
     lets_through(SoftTimeLimitExceeded, Terminated)
+    prepare()
     for name, receiver in _RECEIVERS.items():
         getattr(signals, name).connect(receiver, weak=False, dispatch_uid=f"jobtide.{name}")
 

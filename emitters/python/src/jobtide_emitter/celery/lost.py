@@ -54,6 +54,8 @@ def revoked(request: Any, sender: Any, terminated: bool = False, expired: bool =
     job = job_of(headers, request.delivery_info or {}, sender.max_retries)
     if terminated and started_us is not None:
         emitter().run_of(job, this_worker(), started_us).cancelled("terminated")
+    elif terminated:
+        emitter().job_cancelled(job, "terminated")
     elif expired:
         emitter().job_discarded(job, "expired")
     else:

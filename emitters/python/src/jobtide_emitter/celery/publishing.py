@@ -1,23 +1,34 @@
-"""Tasks on their way out: enqueued, or scheduled when they have an eta. Also for retries, which publish again.
+"""Tasks on their way out: enqueued, or scheduled when they have an eta.
 
 The time is taken and put into the message before it leaves, the event is made after the broker took it: a broker that
-is down enqueues nothing, and a worker cannot start before the enqueue.
+is down enqueues nothing, and a worker cannot start before the enqueue. A retry publishes the running task again, under
+its id; that is no enqueue of its own, `running` and `lost` tell it as a retry.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any
+from typing import Any, NamedTuple
 
 from jobtide_emitter.celery.messages import ENQUEUED_AT, job_of, us_or_none
 from jobtide_emitter.guard import guarded
+from jobtide_emitter.jobs import Job
 from jobtide_emitter.moments import now_us, text_of
 from jobtide_emitter.process import emitter
 
-_MAX_RETRIES_REMEMBERED = 1000
+_MAX_REMEMBERED = 1000
 
-# (task id, retries) -> run_at of retries this process published: the retry signal does not say when exactly.
-_retries: OrderedDict[tuple[str, int], int] = OrderedDict()
+
+class Published(NamedTuple):
+    """A task the broker took."""
+
+    job: Job
+    at_us: int
+    run_at_us: int | None
+
+
+running_here: set[str] = set()  # ids of the tasks whose bodies run in this process
+_retries: OrderedDict[tuple[str, int], Published] = OrderedDict()  # by id and the attempt that is retried
 
 
 @guarded("celery.before_publish")
@@ -41,21 +52,28 @@ def after_publish(
     facts = headers if "id" in headers else body
     job = job_of(facts, {"exchange": exchange, "routing_key": routing_key})
     at_us = us_or_none(headers.get(ENQUEUED_AT)) or now_us()
-    run_at_us = us_or_none(facts.get("eta"))
-    if job.attempt > 1:
-        _remember_retry(job.id, job.attempt - 1, at_us if run_at_us is None else run_at_us)
+    published = Published(job, at_us, us_or_none(facts.get("eta")))
+    if job.attempt > 1 and job.id in running_here:
+        _remember(published)
+    else:
+        say(published)
+
+
+def say(published: Published) -> None:
+    """The event of a task that was published."""
+    job, at_us, run_at_us = published
     if run_at_us is None:
         emitter().job_enqueued(job, at_us=at_us)
     else:
         emitter().job_scheduled(job, run_at_us, at_us=at_us)
 
 
-def _remember_retry(job_id: str, retries: int, run_at_us: int) -> None:
-    _retries[job_id, retries] = run_at_us
-    while len(_retries) > _MAX_RETRIES_REMEMBERED:
-        _retries.popitem(last=False)
+def retry_of(job: Job) -> Published | None:
+    """The retry that was published for an attempt; asked once."""
+    return _retries.pop((job.id, job.attempt), None)
 
 
-def retry_run_at_us(job_id: str, retries: int) -> int:
-    """When the retry that was just published for this task may run; now, if it was published elsewhere."""
-    return _retries.pop((job_id, retries), None) or now_us()
+def _remember(published: Published) -> None:
+    _retries[published.job.id, published.job.attempt - 1] = published
+    while len(_retries) > _MAX_REMEMBERED:
+        say(_retries.popitem(last=False)[1])

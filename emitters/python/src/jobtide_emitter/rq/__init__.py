@@ -15,6 +15,7 @@ from rq.queue import Queue
 from rq.timeouts import BaseTimeoutException
 
 from jobtide_emitter.guard import lets_through
+from jobtide_emitter.process import prepare
 from jobtide_emitter.rq import attempts, enqueueing, lifecycle, outcomes
 from jobtide_emitter.rq.patching import around, installed, restore
 
@@ -24,15 +25,18 @@ def install() -> None:
     if installed():
         return
     lets_through(BaseTimeoutException)
+    prepare()
     around(Job, "to_dict", after=attempts.save_state)
     around(Job, "restore", after=attempts.load_state)
+    around(Job, "cancel", before=enqueueing.before_removal, after=enqueueing.cancelled)
+    around(Job, "delete", before=enqueueing.before_removal, after=enqueueing.deleted)
     around(Job, "retry", after=outcomes.abandoned_retry)
     around(Job, "_handle_failure", after=outcomes.abandoned_failure)
     around(Queue, "_enqueue_job", before=enqueueing.before_enqueue, after=enqueueing.after_enqueue)
     around(Queue, "schedule_job", before=enqueueing.before_schedule, after=enqueueing.after_schedule)
     _on_workers("prepare_execution", after=attempts.count_attempt)
     _on_workers("prepare_execution", after=lifecycle.hold)
-    _on_workers("prepare_job_execution", after=outcomes.started)
+    around(Job, "perform", before=outcomes.started)
     _on_workers("handle_execution_ended", before=outcomes.body_returned)
     _on_workers("handle_exception", before=outcomes.raised)
     _on_workers("handle_job_success", after=outcomes.succeeded)

@@ -10,6 +10,8 @@ import re
 import threading
 from typing import Any
 
+from rq.exceptions import DeserializationError
+
 from jobtide_emitter.guard import guarded
 from jobtide_emitter.jobs import Job, Run
 from jobtide_emitter.moments import us_of
@@ -61,7 +63,10 @@ def job_of(job: Any, attempt: int) -> Job:
 
 def _class_of(job: Any) -> str:
     """The function's name. Only asked where RQ has it or is about to need it: it may have to unpickle the job."""
-    return job.func_name or "unknown"
+    try:
+        return job.func_name or "unknown"
+    except DeserializationError:
+        return "unknown"
 
 
 def next_attempt(job: Any) -> int:

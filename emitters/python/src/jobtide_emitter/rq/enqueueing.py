@@ -1,4 +1,4 @@
-"""Jobs on their way into a queue: enqueued, or scheduled for later; however they get there.
+"""Jobs on their way into a queue: enqueued, or scheduled for later, however they get there; and taken out of it again.
 
 RQ always pushes through `Queue._enqueue_job` and `Queue.schedule_job`: enqueue, enqueue_many, enqueue_in, repeats,
 dependents that become ready, `rq requeue`. Two pushes are no enqueues: the scheduler's promotion of a job whose time
@@ -59,3 +59,28 @@ def after_schedule(attempt: int | None, _result: Any, _queue: Any, job: Any, *_:
     state = state_of(job)
     if attempt is not None and state.run_at_us is not None:
         emitter().job_scheduled(job_of(job, attempt), state.run_at_us, at_us=state.enqueued_us)
+
+
+_WAITING = ("queued", "scheduled", "deferred")
+
+
+@guarded("rq.before_removal")
+def before_removal(job: Any, *_: Any, **__: Any) -> int | None:
+    """Before Job.cancel or Job.delete. Returns the attempt that waits and will never start, if there is one."""
+    if not emitter().enabled or job.get_status(refresh=False) not in _WAITING:
+        return None
+    return next_attempt(job)
+
+
+@guarded("rq.cancelled")
+def cancelled(attempt: int | None, _result: Any, job: Any, *_: Any, **__: Any) -> None:
+    """After Job.cancel."""
+    if attempt is not None:
+        emitter().job_cancelled(job_of(job, attempt), "cancelled")
+
+
+@guarded("rq.deleted")
+def deleted(attempt: int | None, _result: Any, job: Any, *_: Any, **__: Any) -> None:
+    """After Job.delete."""
+    if attempt is not None:
+        emitter().job_discarded(job_of(job, attempt), "deleted")

@@ -6,8 +6,11 @@ committed that decision, with the time at which the body returned.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import Any
+
+from rq.exceptions import DeserializationError
 
 from jobtide_emitter import bounds
 from jobtide_emitter.guard import guarded
@@ -21,14 +24,22 @@ _LAST_LINE = re.compile(r"^([A-Za-z_][\w.]*)(?:: (.*))?$", re.DOTALL)
 
 
 @guarded("rq.started")
-def started(_token: None, _result: Any, worker: Any, job: Any, *_: Any, **__: Any) -> None:
-    """After prepare_job_execution, in the work horse: the body comes next."""
-    if not emitter().enabled:
-        return
+def started(job: Any) -> None:
+    """Before Job.perform, in the work horse, under the job's time limit: the body comes next.
+
+    The function is imported first, as `perform` would do: a fresh work horse has loaded nothing of the app, and that
+    is neither the job's run time nor ours. What this raises, `perform` raises again, to the worker.
+    """
     state = state_of(job)
-    attempt = job_of(job, max(1, state.attempts))
+    if not emitter().enabled or not state.attempts:  # a queue that is not async has no worker
+        return
+    with contextlib.suppress(DeserializationError, ImportError, AttributeError, ValueError):
+        job.func  # noqa: B018  it is a property that imports
     state.run = emitter().job_started(
-        attempt, worker.name, enqueued_at_us=enqueued_us_of(job), run_at_us=state.run_at_us
+        job_of(job, state.attempts),
+        job.worker_name or "unknown",
+        enqueued_at_us=enqueued_us_of(job),
+        run_at_us=state.run_at_us,
     )
 
 
@@ -70,7 +81,7 @@ def after_failure(
     if emitter().enabled:
         run = state_of(job).run or _run_of_killed(worker, job)
         if stopped:
-            run.cancelled("stopped by command")
+            run.cancelled("stopped")
         else:
             _failed(job, run, state_of(job).error or _error_of(exc_string), outcome.retry_at_us)
 
@@ -103,7 +114,7 @@ def _failed(job: Any, run: Run, error: dict[str, str], retry_at_us: int | None) 
     if retry_at_us is None:
         emitter().job_dead(run.job, error, at_us=run.ended_us, worker_id=run.worker_id)
     else:
-        emitter().job_retry_scheduled(run.job, retry_at_us, at_us=run.ended_us, error=error)
+        emitter().job_retry_scheduled(run.job, retry_at_us, at_us=run.ended_us, worker_id=run.worker_id)
 
 
 def _run_of_killed(worker: Any, job: Any) -> Run:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import Protocol
 
@@ -31,20 +31,20 @@ class Transport(Protocol):
         """Called in a forked child on what it inherited: touch no thread, no connection, and never be finalized."""
 
 
-def transport_for(settings: Settings) -> Transport:
-    """The transport the settings ask for. Raises ConfigError when its package is not installed."""
+def transport_class(settings: Settings) -> Callable[[Settings], Transport]:
+    """The transport the settings ask for, imported. Raises ConfigError when its package is not installed."""
     if settings.url:
         from jobtide_emitter.transports.http import HttpTransport
 
-        return HttpTransport(settings)
+        return HttpTransport
     if settings.client in ("auto", "confluent") and find_spec("confluent_kafka"):
         from jobtide_emitter.transports.confluent import ConfluentTransport
 
-        return ConfluentTransport(settings)
+        return ConfluentTransport
     if settings.client in ("auto", "aiokafka") and find_spec("aiokafka"):
         from jobtide_emitter.transports.aio import AiokafkaTransport
 
-        return AiokafkaTransport(settings)
+        return AiokafkaTransport
     wanted = "kafka" if settings.client != "aiokafka" else "aiokafka"
     raise ConfigError(f"JOBTIDE_EMITTER_BROKER needs a Kafka client: pip install 'jobtide-emitter[{wanted}]'")
 
