@@ -12,19 +12,19 @@ from collections.abc import Sequence
 import msgspec
 from jobtide.streams.folds.notices import Notice
 from jobtide.streams.folds.panes import MINUTE_US, SECOND_US
-from jobtide.streams.folds.records import LEDGER, QUEUE, SEPARATOR, TICK, WORKER, LedgerRecord, Tick
+from jobtide.streams.folds.records import GAUGE, LEDGER, PANE, QUEUE, SEPARATOR, TICK, WORKER, LedgerRecord, Tick
 from jobtide.streams.snapshots import HotWrite
 from jobtide.streams.windows.boards import encode
 from jobtide.streams.windows.ledgers import Ledgers
 from jobtide.streams.windows.queues import Queues
 from jobtide.streams.windows.rolling import Rolling
-from jobtide.streams.windows.series import LONGEST_S, MINUTE_S, LiveSeries
-from jobtide.streams.windows.shelves import decode_head
+from jobtide.streams.windows.series import LONGEST_S, MINUTE_S, LiveSeries, Share
+from jobtide.streams.windows.shelves import Head, decode_head
 from jobtide.streams.windows.watermarks import Watermarks
 from jobtide.streams.windows.workers import Workers
 
 _SEPARATOR = SEPARATOR.encode()
-_PANE_START, _GAUGE_START = b"p" + _SEPARATOR, b"g" + _SEPARATOR
+_PANE_START = PANE + _SEPARATOR
 _decode_tick = msgspec.msgpack.Decoder(Tick).decode
 _decode_notice = msgspec.msgpack.Decoder(tuple[int, Notice]).decode
 _decode_ledger = msgspec.msgpack.Decoder(LedgerRecord).decode
@@ -62,9 +62,6 @@ class WindowFold:
                 continue
             if key.startswith(_PANE_START):
                 self._pane(key, value)
-            elif key.startswith(_GAUGE_START):
-                _, source, name = key.split(_SEPARATOR, 2)
-                self._gauge(name, source, value)
             else:
                 self._other(key, value)
         if offsets:
@@ -78,27 +75,20 @@ class WindowFold:
         share = series.shares.get(source) or series.share(source)
         head = decode_head(value)
         if head.version >= share.version:
-            share.version = head.version
-            if head.running != share.running or head.waiting != share.waiting:
-                self._tell_gauge(series, source, head.running, head.waiting)
+            self._gauge(share, head)
         shelf = self._seconds if size == b"1" else self._minutes
         shelf.put(int(start), share, value, head.version)
 
-    def _gauge(self, name: bytes, source: bytes, value: bytes) -> None:
-        series = self._series.get(name) or self._open(name)
-        share, head = series.share(source), decode_head(value)
-        if head.version >= share.version:
-            share.version = head.version
-            self._tell_gauge(series, source, head.running, head.waiting)
-
-    def _tell_gauge(self, series: LiveSeries, source: bytes, running: int, waiting: int) -> None:
-        share = series.share(source)
-        if (running, waiting) == (share.running, share.waiting):
-            return
-        series.running += running - share.running
-        series.waiting += waiting - share.waiting
-        share.running, share.waiting = running, waiting
-        self._rolling.changed[series] = None
+    def _gauge(self, share: Share, head: Head) -> None:
+        """Take the newest gauges of one source partition."""
+        share.version = head.version
+        if head.running != share.running or head.waiting != share.waiting:
+            series = share.series
+            series.running += head.running - share.running
+            series.waiting += head.waiting - share.waiting
+            share.running, share.waiting = head.running, head.waiting
+            series.ends_s = max(series.ends_s, self._rolling.second)  # kept an hour: older words must not be believed
+            self._rolling.changed[series] = None
 
     def _open(self, name: bytes) -> LiveSeries:
         series = self._series[name] = LiveSeries(name)
@@ -108,6 +98,11 @@ class WindowFold:
         kind = key[:1]
         if kind == TICK:
             self._watermarks.fold(_decode_tick(value))
+        elif kind == GAUGE:
+            _, name_of_source, name = key.split(_SEPARATOR, 2)
+            share, head = (self._series.get(name) or self._open(name)).share(name_of_source), decode_head(value)
+            if head.version >= share.version:
+                self._gauge(share, head)
         elif kind == WORKER:
             _, source, *parts = key.decode().split(SEPARATOR)
             self._workers.fold(int(source), tuple(parts), *_decode_notice(value))

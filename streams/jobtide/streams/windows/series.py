@@ -37,7 +37,7 @@ class LiveSeries:
         self.key: SeriesKey = series_from(name)
         self.shares: dict[bytes, Share] = {}  # by source partition, as keys spell it
         self.running = self.waiting = 0
-        self.ends_s = 0  # the end of the newest minute with a pane
+        self.ends_s = 0  # the end of the newest minute with a pane, or when the gauges last changed
         self.last_minute = Tally()
         self.open = Tally()
         self.long = tuple(Tally() for _ in LONG_WINDOWS)
