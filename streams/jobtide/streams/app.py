@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +27,7 @@ from jobtide.streams.settings import Settings
 from jobtide.streams.snapshots import HotStateSink
 
 GROUP = "jobtide-streams"
+LONGEST_FLUSH_S = 5.0
 log = logging.getLogger(__name__)
 
 
@@ -45,6 +47,10 @@ class StreamWorker:
             self._agent(stage)
         self.app.task(self._publish_panes)
         self.app.task(self._publish_hot_state)
+
+    @property
+    def owns_anything(self) -> bool:
+        return bool(self.stage1.owned)
 
     async def start(self) -> None:
         await self.producer.start()
@@ -96,7 +102,7 @@ class StreamWorker:
         return highwater
 
     async def _publish_panes(self) -> None:
-        """Publishes every `publish_ms`; about every `flush_ms` with a checkpoint."""
+        """Publishes every `publish_ms`; every `flush_ms` with a checkpoint, less often while checkpoints would take a tenth of the time."""
         s, now = self.settings, asyncio.get_running_loop().time
         watchdog, next_flush_s = Watchdog(s.session_timeout_ms / 1000 * 0.5), now()
         while not self.app.should_stop:
@@ -105,8 +111,9 @@ class StreamWorker:
             if self.app.rebalancing:
                 continue
             if now() >= next_flush_s:
-                next_flush_s = now() + s.flush_ms / 1000
+                started_s = now()
                 await self.stage1.flush()
+                next_flush_s = max(started_s + s.flush_ms / 1000, now() + min(10 * self.stage1.saving_s, LONGEST_FLUSH_S))
             else:
                 await self.stage1.publish()
 

@@ -24,7 +24,7 @@ class CoalescingConsumer(driver.Consumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.stages: dict[str, Stage] = self.app.jobtide_stages
+        self.stages: dict[str, Stage] = vars(self.app)["jobtide_stages"]
         self._sought_generation: int | None = None
         self._seeking = asyncio.Lock()
 

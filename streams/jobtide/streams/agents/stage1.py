@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from time import monotonic, time_ns
+from time import monotonic, process_time, time_ns
 from typing import Any
 
 import orjson
@@ -55,6 +55,7 @@ class Stage1(Stage):
         self.settings, self.producer, self.highwater = settings, producer, highwater
         self.owned: dict[int, Owned] = {}
         self.checkpoints: CheckpointLog | None = None
+        self.saving_s = 0.0  # how long the last checkpoint held up the folding
         self._flushing = asyncio.Lock()
         self._limits = Limits(
             disorder_us=settings.disorder_ms * 1000,
@@ -71,6 +72,7 @@ class Stage1(Stage):
         count = await checkpoints.recover(partitions, lambda p, key, value: restorers[p].load(key, value))
         for restorer in restorers.values():
             restorer.finish()
+            await asyncio.sleep(0)
         self.checkpoints = checkpoints
         self.owned = {p: Owned(restorer.fold) for p, restorer in restorers.items()}
         log.info("recovered %d partitions from %d checkpoint records in %.1f s", len(partitions), count, monotonic() - started)
@@ -125,13 +127,14 @@ class Stage1(Stage):
             end_process(f"Kafka did not acknowledge a flush ({error!r})")
 
     async def _flush(self) -> None:
-        outputs = self._collect()
+        outputs, started_s = self._collect(), process_time()
         checkpoints, saved = self.checkpoints, []
         for partition, owned in self.owned.items():
             fold = owned.fold
             if fold.version != owned.flushed_version or owned.unsaved:
                 saved.append((partition, owned, fold.version, save(fold)))
         # No await up to here: outputs and checkpoint are of the same moment.
+        self.saving_s = process_time() - started_s
         await self._publish(outputs)
         self.point("published")
         if checkpoints is None:
