@@ -58,7 +58,7 @@ class Published:
 
     def __init__(self) -> None:
         self.panes: dict[bytes, PaneRecord] = {}
-        self.seen: dict[tuple[bytes, int], bytes] = {}
+        self.seen: dict[tuple[bytes, int], PaneRecord] = {}
 
     def take(self, outputs: list[list[Any]]) -> None:
         for records in outputs:
@@ -66,7 +66,7 @@ class Published:
                 if key[:1] != b"p":
                     continue
                 record = _decode_record(value)
-                if self.seen.setdefault((key, record.version), value) != value:
+                if self.seen.setdefault((key, record.version), record) != record:
                     raise ContradictionError(f"{key!r} at version {record.version}")
                 known = self.panes.get(key)
                 if known is None or record.version >= known.version:

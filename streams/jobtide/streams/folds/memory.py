@@ -25,7 +25,8 @@ Key = tuple[Owner, str, int]  # …, job_id, attempt
 
 RECENT_US = 35 * MINUTE_US  # ended attempts keep their facts this long, or until RECENT_LIMIT newer ones have ended
 RECENT_LIMIT = 48_000
-FORGOTTEN_MINUTES = 15  # after that their hashes stay this long, judged in whole minutes
+FORGOTTEN_MINUTES = 50  # their hashes stay this long after the end, in whole minutes, or until FORGOTTEN_LIMIT newer ones have ended
+FORGOTTEN_LIMIT = 4_000_000  # 32 MB
 
 
 class Tracked:
@@ -61,16 +62,12 @@ class Open(msgspec.Struct, array_like=True, gc=False):
 
 
 class Chunk(msgspec.Struct, array_like=True):
-    """The attempts that ended (or were revised after it) between two checkpoints; later `hashes` only, 8 bytes each.
-
-    `newest_us`, `newest_no`: append time and rank of the last ending among them; `forgotten_us`: when their facts became too old.
-    """
+    """The attempts that ended (or were revised after it) between two checkpoints; later `hashes` only, 8 bytes each."""
 
     newest_us: int
     newest_no: int
     ended: list[msgspec.Raw]
     hashes: bytes = b""
-    forgotten_us: int = 0
 
 
 _decode_ended = msgspec.msgpack.Decoder(Ended).decode
@@ -90,33 +87,44 @@ def hash_of(key: bytes) -> int:
 
 
 class Forgotten:
-    """Hashes of attempts that ended long ago, by the minute in which their facts became too old."""
+    """Hashes of attempts that ended long ago, by the minute they ended in."""
 
     def __init__(self) -> None:
         self._by_minute: dict[int, set[int] | array[int]] = {}
+        self._newest_no: dict[int, int] = {}  # by minute: the rank of its last ending
         self.newest_us = -1  # no event later than this can belong to a forgotten attempt (clocks agreeing)
 
-    def add(self, hashes: array[int], closed_us: int, forgotten_us: int) -> None:
-        minute = forgotten_us // MINUTE_US
+    def add(self, hashes: array[int], closed_us: int, closed_no: int) -> None:
+        minute = closed_us // MINUTE_US
+        self._newest_no[minute] = max(closed_no, self._newest_no.get(minute, 0))
         self.newest_us = max(self.newest_us, closed_us)
         bucket = self._by_minute.setdefault(minute, set())
         if isinstance(bucket, array):
             bucket = self._by_minute[minute] = set(bucket)
         bucket.update(hashes)
 
-    def holds(self, key: Key, now_us: int) -> bool:
-        wanted, oldest = hash_of(key_bytes(key)), now_us // MINUTE_US - FORGOTTEN_MINUTES
-        return any(_contains(bucket, wanted) for minute, bucket in self._by_minute.items() if minute >= oldest)
+    def holds(self, key: Key, now_us: int, closed_total: int) -> bool:
+        wanted, last = hash_of(key_bytes(key)), self._newest_no
+        return any(
+            _contains(bucket, wanted)
+            for minute, bucket in self._by_minute.items()
+            if remembered(minute * MINUTE_US, last[minute], now_us, closed_total)
+        )
 
-    def expire(self, now_us: int) -> None:
+    def expire(self, now_us: int, closed_total: int) -> None:
         """Drop what is too old, and pack the minutes that get no more hashes: a sorted array takes a tenth of a set."""
-        oldest, packed = now_us // MINUTE_US - FORGOTTEN_MINUTES, now_us // MINUTE_US - 1
+        packed = self.newest_us // MINUTE_US - 1
         for minute in list(self._by_minute):
             bucket = self._by_minute[minute]
-            if minute < oldest:
-                del self._by_minute[minute]
+            if not remembered(minute * MINUTE_US, self._newest_no[minute], now_us, closed_total):
+                del self._by_minute[minute], self._newest_no[minute]
             elif minute < packed and isinstance(bucket, set):
                 self._by_minute[minute] = array("Q", sorted(bucket))
+
+
+def remembered(closed_us: int, closed_no: int, now_us: int, closed_total: int) -> bool:
+    """Whether an attempt that ended then is known to be over, if only by its hash."""
+    return closed_us // MINUTE_US >= now_us // MINUTE_US - FORGOTTEN_MINUTES and closed_no > closed_total - FORGOTTEN_LIMIT
 
 
 def _contains(bucket: set[int] | array[int], wanted: int) -> bool:
@@ -137,7 +145,7 @@ class AttemptMemory:
         self.closed_total = 0
         self.unsaved: list[Tracked] = []
         self._chunks: deque[tuple[int, int, int, list[Key]]] = deque()  # number, newest_us, newest_no, keys
-        self._hash_chunks: deque[tuple[int, int]] = deque()  # number, forgotten_us
+        self._hash_chunks: deque[tuple[int, int, int]] = deque()  # number, newest_us, newest_no
         self._next_chunk = self._next_open = 0
 
     def recall(self, key: Key, now_us: int) -> Tracked | None:
@@ -156,11 +164,11 @@ class AttemptMemory:
         """True if the attempt ended so long ago that nothing of it counts any more."""
         found = self.ended.get(key)
         if found is None:
-            return time_us <= self.forgotten.newest_us and self.forgotten.holds(key, now_us)
+            return time_us <= self.forgotten.newest_us and self.forgotten.holds(key, now_us, self.closed_total)
         # Too old for `recall` and not a hash yet: judged as the hash will be, so that it does not matter when `save` was called.
-        closed_us = (_decode_ended(found) if isinstance(found, bytes) else found).closed_us or 0
-        known = (closed_us + RECENT_US) // MINUTE_US >= now_us // MINUTE_US - FORGOTTEN_MINUTES
-        return known and time_us <= max(closed_us, self.forgotten.newest_us)
+        ended = _decode_ended(found) if isinstance(found, bytes) else found
+        closed_us = ended.closed_us or 0
+        return time_us <= max(closed_us, self.forgotten.newest_us) and remembered(closed_us, ended.closed_no, now_us, self.closed_total)
 
     def close(self, attempt: Tracked, now_us: int) -> None:
         self.closed_total += 1
@@ -227,14 +235,12 @@ class AttemptMemory:
             for key in keys:
                 if self._forget(key, now_us):
                     hashes.append(hash_of(key_bytes(key)))
-            forgotten_us = min(now_us, newest_us + RECENT_US)
-            self.forgotten.add(hashes, newest_us, forgotten_us)
-            self._hash_chunks.append((number, forgotten_us))
-            out.append((_chunk_key(number), encode(Chunk(newest_us, newest_no, [], hashes.tobytes(), forgotten_us))))
-        oldest_us = (now_us // MINUTE_US - FORGOTTEN_MINUTES) * MINUTE_US
-        while self._hash_chunks and self._hash_chunks[0][1] < oldest_us:
+            self.forgotten.add(hashes, newest_us, newest_no)
+            self._hash_chunks.append((number, newest_us, newest_no))
+            out.append((_chunk_key(number), encode(Chunk(newest_us, newest_no, [], hashes.tobytes()))))
+        while self._hash_chunks and not remembered(*self._hash_chunks[0][1:], now_us, self.closed_total):
             out.append((_chunk_key(self._hash_chunks.popleft()[0]), None))
-        self.forgotten.expire(now_us)
+        self.forgotten.expire(now_us, self.closed_total)
         return out
 
     def _forget(self, key: Key, now_us: int) -> bool:
@@ -267,8 +273,8 @@ class AttemptMemory:
         if not chunk.ended:
             hashes = array("Q")
             hashes.frombytes(chunk.hashes)
-            self.forgotten.add(hashes, chunk.newest_us, chunk.forgotten_us)
-            self._hash_chunks.append((number, chunk.forgotten_us))
+            self.forgotten.add(hashes, chunk.newest_us, chunk.newest_no)
+            self._hash_chunks.append((number, chunk.newest_us, chunk.newest_no))
             return
         keys: list[Key] = []
         for raw in chunk.ended:
