@@ -44,7 +44,8 @@ def command(
 
     Needs no Docker; Kafka needs Java 17 or newer. Ends cleanly on Ctrl-C, continues when started again.
     """
-    from jobtide.cli.up.data import DataDirectory
+    from jobtide.cli.embedded import kafka
+    from jobtide.cli.up.data import DataDirectory, end_leftovers
     from jobtide.cli.up.plan import Asked, make
     from jobtide.cli.up.supervisor import Stopped, Supervisor
     from jobtide.streams.errors import ConfigError
@@ -59,6 +60,7 @@ def command(
         )
     directory = DataDirectory(data)
     directory.lock()
+    end_leftovers(directory, kafka.GRACE_S)
     asked = Asked(data, settings.http_port, broker, redis, clickhouse, ephemeral, demo)
     plan = make(asked, click.echo)
     for warning in plan.warnings:
@@ -69,7 +71,8 @@ def command(
     try:
         supervisor.start()
         _announce(plan.addresses, data, time.monotonic() - begun)
-        notes.quiet = demo and sys.stdout.isatty()  # the table shows them
+        if demo and sys.stdout.isatty():
+            notes.leave_to_the_table()
         supervisor.add(plan.after_ready)
         supervisor.watch()
     except Stopped:
@@ -86,15 +89,20 @@ class Notes:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.quiet = False
+        self._echo = True
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("")
+
+    def leave_to_the_table(self) -> None:
+        """From now on only in the file, which begins anew."""
+        self._echo = False
+        self._path.write_text("")
 
     def tell(self, line: str) -> None:
         """Pass one line on."""
         with self._path.open("a") as file:
             file.write(f"{time.strftime('%H:%M:%S')} {line}\n")
-        if not self.quiet:
+        if self._echo:
             click.echo(f"  {line}")
 
 

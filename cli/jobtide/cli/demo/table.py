@@ -15,12 +15,12 @@ OUTLIER = 10
 
 def row(item: Mapping[str, Any]) -> tuple[str, ...]:
     """The texts under HEADINGS for one class."""
-    counts = (item["finished"] + item["failed"], item["failed"], item["retried"], item["dead"])
+    done = item["finished"] + item["failed"]
+    counts = (item["in_flight"], item["waiting"], done, item["failed"], item["retried"], item["dead"])
     run = item["run_ms"]
     times = (item["wait_ms"]["p95"], run["p50"], run["p95"], run["max"])
     return (
-        item["system"], item["queue"], short_class(item["job_class"]), _count(item["in_flight"]), _count(item["waiting"]),
-        *map(_count, counts), *map(_ms, times),
+        item["system"], item["queue"], short_class(item["job_class"]), *map(_count, counts), *map(_ms, times),
     )  # fmt: skip
 
 
@@ -30,7 +30,7 @@ def attention(items: Sequence[Mapping[str, Any]]) -> list[str]:
     for item in items:
         name = f"{item['system']} {short_class(item['job_class'])}"
         if item["dead"]:
-            lines.append((3 + item["dead"], f"{name}: {item['dead']} jobs died in the last minute"))
+            lines.append((3 + item["dead"], f"{name}: {item['dead']} out of tries in the last minute"))
         ended, rate = item["finished"] + item["failed"], item["failure_rate"]
         if ended >= MIN_SAMPLES and rate is not None and rate > FAILURE_RATE:
             lines.append((2 + rate, f"{name}: {rate:.0%} of {ended} attempts failed"))

@@ -41,6 +41,16 @@ def take(path: Path, grace_s: float) -> int:
     return fd
 
 
+def end_if_held(path: Path) -> None:
+    """SIGTERM to the holder, if some process holds the claim, without waiting for its end."""
+    fd = os.open(path, os.O_RDWR)
+    try:
+        if not locked(fd):
+            end(path, signal.SIGTERM)
+    finally:
+        os.close(fd)
+
+
 def locked(fd: int) -> bool:
     """Try to lock the file without waiting; True when it is ours."""
     try:

@@ -69,6 +69,15 @@ class DataDirectory:
         return fd
 
 
+def end_leftovers(directory: DataDirectory, grace_s: float) -> None:
+    """End the processes that an `up` on this directory left behind when it was killed: before ports are looked at."""
+    claims = sorted(directory.run.glob("*.claim"))
+    for path in claims:
+        claim.end_if_held(path)
+    for path in claims:
+        os.close(claim.take(path, grace_s))
+
+
 def read_addresses(root: Path) -> dict[str, str]:
     """What `up` on this directory last wrote; empty when nothing runs there."""
     try:

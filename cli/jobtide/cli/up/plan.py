@@ -80,6 +80,7 @@ def _broker(asked: Asked, directory: DataDirectory, plan: Plan, tell: Callable[[
     plan.addresses["broker"] = f"{ports.LOOPBACK}:{port}"
     ports.require_free(port, "Kafka, --port + 1", "give another --port, or --broker HOST:PORT of a running Kafka")
     if not asked.ephemeral:
+        ports.require_free(port + 1, "Kafka's controller, --port + 2", "give another --port")
         try:
             return [_kafka(port, directory, tell)]
         except ConfigError as missing:
@@ -92,7 +93,6 @@ def _broker(asked: Asked, directory: DataDirectory, plan: Plan, tell: Callable[[
 
 
 def _kafka(port: int, directory: DataDirectory, tell: Callable[[str], None]) -> Part:
-    ports.require_free(port + 1, "Kafka's controller, --port + 2", "give another --port")
     broker = kafka.Kafka(directory.kafka, port, port + 1)
     return Part(broker.process(directory.run, directory.logs, tell), broker.answers, READY_S)
 
