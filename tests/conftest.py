@@ -4,7 +4,10 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
+from jobtide.sinks.clickhouse.connection import connect
+from jobtide.streams.settings import Settings
 
+from tests import clickhouse_server as clickhouse_servers
 from tests import servers
 
 
@@ -32,6 +35,38 @@ def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.
 def redis_url(valkey_server: servers.Server) -> str:
     """redis:// URL of the session's Valkey."""
     return valkey_server.address
+
+
+@pytest.fixture(scope="session")
+def chdb_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The session's embedded engine. A process can have one directory only: tests share it and keep apart by database names."""
+    settings = Settings(clickhouse_url=f"chdb://{tmp_path_factory.mktemp('chdb')}")
+    keeper = connect(settings, "", 60)  # with the last client the engine would stop, and start again with the next
+    yield settings.clickhouse_url
+    keeper.close()
+
+
+@pytest.fixture(scope="session")
+def clickhouse_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Server]:
+    """The session's ClickHouse HTTP server. A test that needs to kill one starts its own."""
+    if reason := clickhouse_servers.why_not():
+        pytest.skip(reason)
+    with clickhouse_servers.clickhouse(tmp_path_factory.mktemp("clickhouse")) as server:
+        yield server
+
+
+@pytest.fixture(params=["chdb", "server"])
+def clickhouse_url(request: pytest.FixtureRequest) -> str:
+    """Each engine in turn, for what must hold on both."""
+    if request.param == "chdb":
+        return str(request.getfixturevalue("chdb_url"))
+    return str(request.getfixturevalue("clickhouse_server").address)
+
+
+@pytest.fixture
+def history_settings(clickhouse_url: str) -> Settings:
+    """Settings for a database of one's own on each engine; nothing is in it yet."""
+    return Settings(clickhouse_url=clickhouse_url, clickhouse_database=f"t{uuid.uuid4().hex[:10]}", partitions=2)
 
 
 @pytest.fixture

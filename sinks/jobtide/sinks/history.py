@@ -180,7 +180,7 @@ class HistoryWriter:
         if unknown:
             self._metrics.lookups += len(unknown)
             stored = await self._patience.call("prepare", lambda: owned is self.owned, self._store.facts, unknown)
-        minutes, inserts = await self._patience.once("prepare", _plan, owned, batch, stored)
+        minutes, inserts = await self._patience.once("prepare", plan, owned, batch, stored)
         return Prepared(owned, batch, minutes, inserts)
 
     async def _write(self) -> None:
@@ -213,7 +213,7 @@ class HistoryWriter:
         metrics.remembered_attempts = sum(len(o.memory) for o in owned.values())
 
 
-def _plan(
+def plan(
     owned: Mapping[int, Owned], batch: batches.Batch, stored: Mapping[Key, AttemptFacts]
 ) -> tuple[dict[int, set[Minute]], list[Insert]]:
     """The minutes a batch makes dirty by partition, and its inserts. From here on the attempts count as written."""

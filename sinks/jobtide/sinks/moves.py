@@ -57,8 +57,9 @@ class Remembered:
         return None if packed is None else _decode(packed)
 
     def put(self, key: Key, facts: AttemptFacts) -> None:
-        facts.worker_id = ""  # decides nothing that is counted
+        worker_id, facts.worker_id = facts.worker_id, ""  # decides nothing that is counted
         self._young[hash(key)] = _encode(facts)
+        facts.worker_id = worker_id
 
     def age(self, append_us: int) -> None:
         """Call once per batch, after its attempts were put: `append_us` is the newest append time in it."""
