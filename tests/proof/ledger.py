@@ -53,7 +53,7 @@ class Ledger:
 
     def write(self, facts: Iterable[Fact]) -> None:
         """Returns when the facts are in the file."""
-        self._file.writelines(orjson.dumps(fact) + b"\n" for fact in facts)
+        self._file.writelines(orjson.dumps(tuple(fact)) + b"\n" for fact in facts)
         self._file.flush()
 
     def truth(self) -> ByMinute:

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from random import Random
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -42,6 +43,7 @@ class Arrival(NamedTuple):
     """A serialised event, `after_us` after the start of the load. `lane`: its Kafka partition is lane % partitions."""
 
     after_us: int
+    at_us: int
     lane: int
     value: bytes
 
@@ -57,16 +59,21 @@ class _Said:
     event: dict[str, Any] = field(compare=False)
 
 
+@cache
+def _second(at_s: int) -> str:
+    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
 def rfc3339(at_us: int) -> str:
-    return datetime.fromtimestamp(at_us // S, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{at_us % S:06d}Z"
+    return f"{_second(at_us // S)}.{at_us % S:06d}Z"
 
 
 class Traffic:
-    """`seconds` of traffic at about `events_per_s`, with event times from `start_us` - DISORDER_S to `start_us` + `seconds`."""
+    """Traffic without end at about `events_per_s`; event times are from `start_us` - DISORDER_S on."""
 
-    def __init__(self, seed: int, start_us: int, seconds: float, events_per_s: float) -> None:
+    def __init__(self, seed: int, start_us: int, events_per_s: float) -> None:
         self.random = Random(seed)
-        self.seed, self.start_us, self.length_us = seed, start_us, round(seconds * S)
+        self.seed, self.start_us = seed, start_us
         self.every_us = S * EVENTS_PER_JOB / events_per_s
         self._numbers: defaultdict[tuple[str, int], int] = defaultdict(int)
         self._said: list[_Said] = []
@@ -75,18 +82,21 @@ class Traffic:
 
     def __iter__(self) -> Iterator[tuple[list[Fact], list[Arrival]]]:
         """(what a new job counts for, what arrives next). A job's facts always come before its first arrival."""
-        at_us = -float(DISORDER_S * S)
-        while at_us < self.length_us:
-            at_us += self.random.expovariate(1 / self.every_us)
-            job = _Job(self.random, self.start_us + round(at_us))
+        after_us = -float(DISORDER_S * S)
+        while True:
+            after_us += self.random.expovariate(1 / self.every_us)
+            job = _Job(self.random, self.start_us + round(after_us))
             lag_us = self.random.randrange(DISORDER_S * S) if self.random.random() < 0.1 else 0  # its host drains a spool
             arrivals = [self._arrival_us(event_us, lag_us) for event_us, _, _ in job.said]
-            if all(0 <= arrival < self.length_us for arrival in arrivals):
+            if min(arrivals) >= 0:
                 for (event_us, emitter, event), arrival in zip(job.said, arrivals, strict=True):
                     self._order += 1
                     heapq.heappush(self._said, _Said(event_us, self._order, arrival, emitter, event))
-                yield job.facts, self._until(round(at_us))
-        yield [], self._until(self.length_us)
+                yield job.facts, self._until(round(after_us))
+
+    def rest(self) -> list[Arrival]:
+        """What the jobs so far have still to say, in the order in which it would arrive."""
+        return self._until(1 << 62)
 
     def _arrival_us(self, event_us: int, lag_us: int) -> int:
         late_us = self.random.randrange(DISORDER_S * S) if self.random.random() < 0.1 else self.random.randrange(S // 5)
@@ -96,11 +106,11 @@ class Traffic:
         """Number what has been said before `after_us`, and take what has arrived by then: no later job can add to either."""
         while self._said and self._said[0].at_us < self.start_us + after_us:
             said = heapq.heappop(self._said)
-            arrival = Arrival(said.arrives_us, *self._serialised(said))
-            self._arrive(arrival)
+            lane, value = self._serialised(said)
+            self._arrive(Arrival(said.arrives_us, said.at_us, lane, value))
             if self.random.random() < 0.2:
-                again_us = min(arrival.after_us + round(self.random.expovariate(0.5) * S), self.length_us - 1)
-                self._arrive(arrival._replace(after_us=again_us))
+                again_us = said.arrives_us + round(self.random.expovariate(0.5) * S)
+                self._arrive(Arrival(again_us, said.at_us, lane, value))
         out = []
         while self._arriving and self._arriving[0][0] < after_us:
             out.append(heapq.heappop(self._arriving)[2])

@@ -1,0 +1,187 @@
+"""One installation under test: its names on the shared servers, and its processes, each in a session of its own.
+
+`Fleet` starts workers, kills, stops and continues them, and starts again what has ended: the supervisor that a worker needs. `Progress`
+sees in the checkpoint topic how far each source partition has come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from jobtide.cli.embedded.process import Command, Process
+from jobtide.streams.folds.saving import APPLIED, Applied
+from jobtide.streams.settings import Settings, load
+from jobtide.streams.topics import CHECKPOINT, EVENTS, PANES
+
+ROOT = Path(__file__).parents[2]
+WORKER = ("-m", "jobtide.cli", "worker")
+_decode_applied = msgspec.msgpack.Decoder(Applied).decode
+
+
+@dataclass(frozen=True)
+class Installation:
+    """`prefix` names its topics, its consumer groups and its Redis keys."""
+
+    broker: str
+    redis_url: str
+    prefix: str
+    directory: Path
+    partitions: int = 8
+    session_timeout_ms: int = 10_000
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The settings of every process."""
+        return {
+            "JOBTIDE_BROKER": self.broker,
+            "JOBTIDE_TOPIC_PREFIX": self.prefix,
+            "JOBTIDE_PARTITIONS": str(self.partitions),
+            "JOBTIDE_REDIS_URL": self.redis_url,
+            "JOBTIDE_REDIS_PREFIX": self.prefix,
+            "JOBTIDE_SESSION_TIMEOUT_MS": str(self.session_timeout_ms),
+        }
+
+    @property
+    def settings(self) -> Settings:
+        return load(self.environment)
+
+    @property
+    def events(self) -> str:
+        return self.prefix + EVENTS
+
+    @property
+    def panes(self) -> str:
+        return self.prefix + PANES
+
+    @property
+    def group(self) -> str:
+        return self.prefix + "jobtide-streams"
+
+    def process(self, name: str, arguments: Sequence[str], **environment: str) -> Process:
+        """A Python process of this installation, not started; it dies with this one."""
+        env = {**self.environment, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]), **environment}
+        command = Command(name, [sys.executable, *arguments], env)
+        return Process(command, self.directory / "run", self.directory / "log")
+
+
+class Fleet:
+    """Workers by number. Use as an async context: what has ended is started again until the end, when all are killed."""
+
+    def __init__(self, installation: Installation, arguments: Sequence[str] = WORKER) -> None:
+        self._installation, self._arguments = installation, arguments
+        self._workers: dict[int, Process] = {}
+        self._keeping: asyncio.Task[None] | None = None
+        self._started: defaultdict[int, list[float]] = defaultdict(list)  # monotonic s
+        self.restarts = 0
+
+    async def __aenter__(self) -> Fleet:
+        self._keeping = asyncio.create_task(self._keep())
+        return self
+
+    async def __aexit__(self, failed: object, *_: object) -> None:
+        if self._keeping is not None:
+            self._keeping.cancel()
+        for number, worker in self._workers.items():
+            worker.kill()
+            if failed is not None:
+                print(f"\nworker {number}:\n{self.log(number)}", flush=True)
+
+    def add(self, number: int) -> None:
+        """Start worker `number`."""
+        worker = self._workers[number] = self._installation.process(f"worker{number}", self._arguments)
+        worker.start()
+        self._started[number].append(time.monotonic())
+
+    def kill(self, number: int) -> None:
+        """SIGKILL; it is started again."""
+        self._workers[number].kill()
+
+    def signal(self, number: int, what: int) -> None:
+        pid = self._workers[number].pid
+        if pid is None:
+            raise ProcessLookupError(f"worker {number} does not run")
+        os.kill(pid, what)
+
+    async def remove(self, number: int) -> None:
+        """SIGTERM, and wait until it has left; SIGKILL after 20 s."""
+        worker = self._workers.pop(number)
+        worker.ask_to_stop()
+        deadline_s = time.monotonic() + 20
+        while worker.ended() is None and time.monotonic() < deadline_s:
+            await asyncio.sleep(0.05)
+        worker.kill()
+
+    async def until_restarted(self, number: int, before: int, deadline_s: float = 60) -> float:
+        """When worker `number` was started again for the (`before` + 1)th time, in monotonic s."""
+        limit_s = time.monotonic() + deadline_s
+        while len(self._started[number]) <= before:
+            if time.monotonic() > limit_s:
+                raise TimeoutError(f"worker {number} did not end within {deadline_s} s:\n{self.log(number)}")
+            await asyncio.sleep(0.02)
+        return self._started[number][before]
+
+    def starts(self, number: int) -> int:
+        return len(self._started[number])
+
+    def log(self, number: int, lines: int = 30) -> str:
+        return self._workers[number].last_lines(lines)
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(0.1)
+            for number, worker in list(self._workers.items()):
+                if worker.ended() is not None:
+                    self.restarts += 1
+                    self.add(number)
+
+
+class Progress:
+    """The newest applied offset of each source partition, followed from now on. Use as an async context."""
+
+    def __init__(self, installation: Installation) -> None:
+        self._partitions = [TopicPartition(installation.prefix + CHECKPOINT, p) for p in range(installation.partitions)]
+        self._consumer = AIOKafkaConsumer(bootstrap_servers=installation.broker, max_partition_fetch_bytes=16 << 20)
+        self._reading: asyncio.Task[None] | None = None
+        self.applied: dict[int, int] = {}
+
+    async def __aenter__(self) -> Progress:
+        await self._consumer.start()
+        self._consumer.assign(self._partitions)
+        await self._consumer.seek_to_beginning()
+        self._reading = asyncio.create_task(self._read())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+        await self._consumer.stop()
+
+    async def _read(self) -> None:
+        async for record in self._consumer:
+            if record.key == APPLIED and record.value:
+                applied = _decode_applied(record.value).version
+                self.applied[record.partition] = max(applied, self.applied.get(record.partition, -1))
+
+    async def beyond(self, before: dict[int, int], deadline_s: float) -> float:
+        """Seconds until every partition is further than `before`. TimeoutError after `deadline_s`."""
+        started_s = time.monotonic()
+        while True:
+            behind = [tp.partition for tp in self._partitions if self.applied.get(tp.partition, -1) <= before.get(tp.partition, -1)]
+            took_s = time.monotonic() - started_s
+            if not behind:
+                return took_s
+            if took_s > deadline_s:
+                raise TimeoutError(f"no progress of source partitions {behind} for {took_s:.0f} s")
+            if self._reading is not None and self._reading.done():
+                self._reading.result()
+            await asyncio.sleep(0.05)

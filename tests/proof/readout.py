@@ -1,0 +1,146 @@
+"""What jobtide says: 60 s panes from job.panes as any consumer would hold them, and the one-hour windows of the hot state.
+
+Only reads and adds up, to be compared with the ledger. `settle` waits until a worker has nothing left to say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+
+import msgspec
+import redis.asyncio
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from jobtide.streams.folds.attempts import FIELDS
+from jobtide.streams.folds.panes import Pane
+from jobtide.streams.folds.records import PaneRecord, Tick, parse_pane_key, series_from
+from tests.proof.ledger import ByMinute, Counted, Series
+
+_decode_pane = msgspec.msgpack.Decoder(PaneRecord).decode
+_decode_tick = msgspec.msgpack.Decoder(Tick).decode
+
+
+class PanesReader:
+    """Follows job.panes from its beginning: the newest version of each key, and the newest tick of each source partition."""
+
+    def __init__(self, broker: str, topic: str, partitions: int) -> None:
+        self._consumer = AIOKafkaConsumer(bootstrap_servers=broker, auto_offset_reset="earliest", enable_auto_commit=False)
+        self._partitions = [TopicPartition(topic, p) for p in range(partitions)]
+        self.panes: dict[bytes, PaneRecord] = {}
+        self.watermarks: dict[tuple[int, int], int] = {}  # (panes partition, source partition) → µs
+        self.contradictions: list[str] = []
+        self.records = 0
+
+    async def __aenter__(self) -> PanesReader:
+        await self._consumer.start()
+        self._consumer.assign(self._partitions)
+        await self._consumer.seek_to_beginning()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._consumer.stop()
+
+    async def read_to_end(self) -> None:
+        ends = await self._consumer.end_offsets(self._partitions)
+        while [tp for tp in self._partitions if await self._consumer.position(tp) < ends[tp]]:
+            for tp, records in (await self._consumer.getmany(timeout_ms=200)).items():
+                for record in records:
+                    self._take(tp.partition, record.key or b"", record.value)
+
+    def _take(self, partition: int, key: bytes, value: bytes | None) -> None:
+        self.records += 1
+        if value is None:
+            return
+        if key.startswith(b"t\x1f"):
+            tick = _decode_tick(value)
+            place = partition, tick.partition
+            self.watermarks[place] = max(self.watermarks.get(place, 0), tick.watermark_us)
+        elif key.startswith(b"p\x1f60\x1f"):
+            told, known = _decode_pane(value), self.panes.get(key)
+            if known is None or told.version >= known.version:
+                if known is not None and told.version == known.version and told.pane != known.pane:
+                    self.contradictions.append(f"{key!r} at version {told.version}: {known.pane} and {told.pane}")
+                self.panes[key] = told
+
+    def complete_until_us(self) -> int:
+        """Everything before this is in job.panes, as far as has been read; 0 until every source has ticked everywhere."""
+        return min(self.watermarks.values()) if len(self.watermarks) == len(self._partitions) ** 2 else 0
+
+    def minutes(self) -> ByMinute:
+        """The sums over source partitions."""
+        out: ByMinute = defaultdict(Counted)
+        for key, told in self.panes.items():
+            _, start_s, _, name = parse_pane_key(key)
+            _add(out[tuple(series_from(name)), start_s * 1_000_000], told.pane)
+        return {key: counted for key, counted in out.items() if any(counted.counts.values())}
+
+
+def _add(counted: Counted, pane: Pane) -> None:
+    for kind, n in zip(FIELDS, pane.counts, strict=True):
+        counted.counts[kind] += n
+    counted.counts["negative_waits"] += pane.negative_waits
+    for kind, samples, sum_us in (
+        ("wait", pane.wait, pane.wait_sum_us),
+        ("run_ok", pane.run_ok, pane.ok_sum_us),
+        ("run_failed", pane.run_failed, pane.failed_sum_us),
+    ):
+        counted.counts[kind] += sum(samples.values())
+        counted.sums_us[kind] += sum_us
+
+
+async def settle(reader: PanesReader, broker: str, topic: str, group: str, until_us: int, deadline_s: float) -> float:
+    """Wait until everything in `topic` is committed and published up to `until_us`. Returns the seconds it took.
+
+    TimeoutError, with what is missing, after `deadline_s`.
+    """
+    started_s = time.monotonic()
+    while True:
+        behind = await backlog(broker, topic, group, len(reader._partitions))
+        await reader.read_to_end()
+        took_s = time.monotonic() - started_s
+        if not behind and reader.complete_until_us() >= until_us:
+            return took_s
+        if took_s > deadline_s:
+            missing_s = (until_us - reader.complete_until_us()) / 1e6
+            raise TimeoutError(f"after {took_s:.0f} s: {behind} messages not committed, panes {missing_s:.1f} s short")
+        await asyncio.sleep(0.25)
+
+
+async def backlog(broker: str, topic: str, group: str, partitions: int) -> int:
+    """Messages of `topic` that the consumer group has not committed."""
+    tps = [TopicPartition(topic, p) for p in range(partitions)]
+    consumer, admin = AIOKafkaConsumer(bootstrap_servers=broker), AIOKafkaAdminClient(bootstrap_servers=broker)
+    await consumer.start()
+    await admin.start()
+    try:
+        ends = await consumer.end_offsets(tps)
+        committed = await admin.list_consumer_group_offsets(group)
+        return sum(ends[tp] - max(0, committed[tp].offset if tp in committed else 0) for tp in tps)
+    finally:
+        await admin.close()
+        await consumer.stop()
+
+
+async def hot_hour(redis_url: str, prefix: str, tenant: str) -> dict[Series, Counted]:
+    """What the last hour of each series counts in the hot state."""
+    client = redis.asyncio.Redis.from_url(redis_url)
+    try:
+        fields: Mapping[bytes, bytes] = await client.hgetall(f"{prefix}series:{tenant}")  # type: ignore[misc]
+    finally:
+        await client.aclose()
+    out: dict[Series, Counted] = {}
+    for value in fields.values():
+        snapshot = msgspec.json.decode(value.partition(b"|")[2])
+        hour = snapshot["windows"]["1h"]
+        counted = out[tuple(snapshot[n] for n in ("tenant", "environment", "system", "queue", "job_class"))] = Counted()
+        for kind in (*FIELDS, "negative_waits"):
+            counted.counts[kind] = hour[kind]
+        for kind in ("wait", "run_ok", "run_failed"):
+            counted.counts[kind], counted.sums_us[kind] = hour[kind]["n"], hour[kind]["sum"]
+            if sum(n for _, n in hour[kind]["b"]) != hour[kind]["n"]:
+                raise ValueError(f"{kind} of {snapshot['job_class']}: n is not the sum of its buckets")
+    return out
