@@ -166,6 +166,13 @@ def test_missing_java_goes_on_in_memory_with_a_plain_warning_but_never_hides_dat
     try:
         assert "warning: Apache Kafka needs Java 17" in process.text()
         assert "in-memory broker keeps nothing over a restart" in process.text()
+        now_us = time.time_ns() // 1000
+        process.post([event for number in range(50) for event in job(number, now_us)])
+        span = f"from={time_text(now_us - 60_000_000)}&to={time_text(now_us + 60_000_000)}"
+        limit = time.monotonic() + 30
+        while {counts(process, asked)["finished"] for asked in ("last=1h", span)} != {50}:
+            assert time.monotonic() < limit
+            time.sleep(0.2)
     finally:
         process.interrupt()
     (tmp_path / "data" / "kafka" / "log").mkdir(parents=True)
@@ -176,8 +183,9 @@ def test_wrong_settings_are_one_sentence(tmp_path: Path) -> None:
     assert "JOBTIDE_DISORDR_MS" in refused(tmp_path, JOBTIDE_DISORDR_MS="1")
     assert "no API keys yet" in refused(tmp_path, JOBTIDE_HTTP_HOST="0.0.0.0")
     assert "leave out --redis" in refused(tmp_path, "--demo", "--redis", "redis://127.0.0.1:1/0")
-    (tmp_path / "file").write_text("")
-    assert "cannot be used" in refused(tmp_path / "file")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "data").write_text("")
+    assert "cannot be used" in refused(tmp_path / "other")
 
 
 def test_the_parent_is_small(tmp_path: Path) -> None:

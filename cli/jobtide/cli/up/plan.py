@@ -53,6 +53,7 @@ class Plan:
     stages: list[list[Part]] = field(default_factory=list)
     after_ready: list[Part] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=dict)
 
 
 def make(asked: Asked, tell: Callable[[str], None]) -> Plan:
@@ -61,7 +62,7 @@ def make(asked: Asked, tell: Callable[[str], None]) -> Plan:
     ports.require_free(asked.port, "HTTP", "give another --port")
     plan = Plan({"http": f"http://{ports.LOOPBACK}:{asked.port}"})
     servers = [*_broker(asked, directory, plan, tell), *_redis(asked, directory, plan)]
-    environment = _environment(asked, directory, plan)
+    environment = plan.environment | _environment(asked, directory, plan)
     if servers:
         plan.stages.append(servers)
     plan.stages.append([_part("topics", ["topics", "create"], directory, environment, once=True)])
@@ -88,6 +89,7 @@ def _broker(asked: Asked, directory: DataDirectory, plan: Plan, tell: Callable[[
                 raise  # an empty broker in its place would hide the user's data
             plan.warnings.append(f"{missing}. Going on with the in-memory broker")
     plan.warnings.append("the in-memory broker keeps nothing over a restart but history: for a quick look only")
+    plan.environment["JOBTIDE_BROKER_IN_MEMORY"] = "1"
     broker = tansu.Tansu(directory.root / "tansu", port)
     return [Part(broker.process(directory.run, directory.logs), broker.answers, tansu.READY_S)]
 

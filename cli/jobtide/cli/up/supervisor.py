@@ -107,10 +107,11 @@ class Supervisor:
             if self._stop.wait(_TICK_S):
                 raise Stopped
             self.tick()
-            if watched.backoff.crashes >= _START_CRASHES or time.monotonic() - begun > part.deadline_s:
-                reason = "keeps ending" if watched.backoff.crashes else f"is not ready after {part.deadline_s:.0f} s"
-                log = part.process
-                raise ConfigError(f"{watched.name} {reason}: see {log.log_path}; its last lines:\n{log.last_lines()}")
+            for failing in self._running:
+                if failing.backoff.crashes >= _START_CRASHES:
+                    raise _hopeless(failing, "keeps ending")
+            if time.monotonic() - begun > part.deadline_s:
+                raise _hopeless(watched, f"is not ready after {part.deadline_s:.0f} s")
         self._tell(f"{watched.name:<7} ready after {time.monotonic() - begun:.1f} s")
 
     def _is_up(self, watched: _Watched) -> bool:
@@ -139,6 +140,11 @@ class Supervisor:
             self._next_trim = now + _TRIM_EVERY_S
             for watched in self._running:
                 trim(watched.part.process.log_path)
+
+
+def _hopeless(watched: _Watched, what: str) -> ConfigError:
+    process = watched.part.process
+    return ConfigError(f"{watched.name} {what}: see {process.log_path}; its last lines:\n{process.last_lines()}")
 
 
 def _how(code: int) -> str:

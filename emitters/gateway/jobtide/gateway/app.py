@@ -36,9 +36,9 @@ _DESCRIPTION = (
 class Gateway:
     """One gateway: its broker connection and how many bytes it is holding."""
 
-    def __init__(self, settings: Settings, idempotent: bool = True) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.broker = Broker(settings, idempotent)
+        self.broker = Broker(settings)
         self._in_flight = 0
 
     def join(self, app: FastAPI) -> None:
@@ -174,9 +174,9 @@ _REQUEST = {
 }
 
 
-def create_app(settings: Settings, idempotent: bool = True) -> FastAPI:
+def create_app(settings: Settings) -> FastAPI:
     """The gateway as an application of its own, with /healthz and /readyz."""
-    gateway = Gateway(settings, idempotent)
+    gateway = Gateway(settings)
     app = FastAPI(title="jobtide gateway", version="1")
     gateway.join(app)
 

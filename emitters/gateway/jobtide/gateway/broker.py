@@ -28,9 +28,8 @@ _REQUEST_BYTES = 16 << 20
 class Broker:
     """Sends messages to `job.events`; `problem` says why it cannot right now, None when it can."""
 
-    def __init__(self, settings: Settings, idempotent: bool = True) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._idempotent = idempotent
         self._topic = settings.topic(EVENTS)
         self._producer: AIOKafkaProducer | None = None
         self._connecting: asyncio.Task[None] | None = None
@@ -114,7 +113,7 @@ class Broker:
         producer = AIOKafkaProducer(
             bootstrap_servers=self._settings.broker,
             acks="all",
-            enable_idempotence=self._idempotent,
+            enable_idempotence=not self._settings.broker_in_memory,
             max_batch_size=_BATCH_BYTES,
             max_request_size=_REQUEST_BYTES,
             request_timeout_ms=int(ACK_S * 1000),
