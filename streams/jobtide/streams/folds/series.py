@@ -47,6 +47,13 @@ class Series:
     def idle(self) -> bool:
         return not (self.seconds or self.minutes or self.running or self.waiting or self.told != (0, 0))
 
+    def sums(self) -> dict[int, Pane]:
+        """What its minutes hold by now, seconds that are still open included."""
+        sums: dict[int, Pane] = {}
+        for cell in (*self.minutes.values(), *(cell for cell in self.seconds.values() if not cell.closed)):
+            merge(sums.setdefault(cell.start_s - cell.start_s % 60, Pane()), cell.pane)
+        return sums
+
 
 class SeriesTable:
     """All live series of one source partition, at most `limit`; classes beyond it are counted as `__other__` of their queue."""

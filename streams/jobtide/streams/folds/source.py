@@ -166,14 +166,13 @@ class SourceFold:
 
     def read(self) -> dict[str, object]:
         """The numbers, without what depends on how they came about (offsets, append times): equal for equal sets of events."""
-        table = self.lifecycles.table
-        table.close(1 << 62)
+        by_key = self.lifecycles.table.by_key
         return {
             "minutes": {
                 (key, start): (pane.counts, pane.negative_waits, pane.wait_sum_us, pane.ok_sum_us, pane.failed_sum_us,
                                pane.wait, pane.run_ok, pane.run_failed)
-                for key, series in table.by_key.items() for start, cell in series.minutes.items() for pane in [cell.pane] if any(pane.counts)
+                for key, series in by_key.items() for start, pane in series.sums().items() if any(pane.counts)
             },
             "open": {AttemptKey(*key[0], key[1], key[2]): attempt.facts for key, attempt in self.lifecycles.memory.open.items()},
-            "gauges": {key: (s.running, s.waiting) for key, s in table.by_key.items() if s.running or s.waiting},
+            "gauges": {key: (s.running, s.waiting) for key, s in by_key.items() if s.running or s.waiting},
         }  # fmt: skip
