@@ -1,6 +1,9 @@
-"""An ordinary worker that can be told, by a signal, to end or to stand still inside its next flush: `python -m tests.chaos.crashing_worker`.
+"""An ordinary worker that can be told, by a signal, to end or to stand still inside its next flush.
 
-The only thing changed is `Stage1.point`, which marks the moments between a flush's effects and does nothing otherwise.
+    python -m tests.chaos.crashing_worker
+
+The only thing changed is `Stage1.point`, which marks the moments between a flush's effects and does nothing
+otherwise.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""`python -m tests.proof.<name> [--full] [--broker HOST:PORT --redis URL]`: runs a proof, prints its figures, exits 1 if it failed.
+"""The command line of every proof: runs it, prints its figures, exits 1 if it failed.
+
+    python -m tests.proof.<name> [--full] [--broker HOST:PORT --redis URL]
 
 Without addresses it starts an Apache Kafka and a Valkey of its own.
 """

@@ -1,10 +1,12 @@
-"""D3 for the stages: workers killed under load at any moment and inside the flush, and one that sleeps past its session and goes on.
+"""D3 for the stages: workers killed under load, also inside the flush; and one that sleeps past its session and goes
+on.
 
     python -m tests.proof.d3_kills [--full]
 
-Two workers share the partitions. One of them is killed again and again: at random, and at each point between a flush's effects. At last one is
-frozen in the middle of a flush for longer than its session, so that the other takes over, and wakes up with a checkpoint to send: a zombie.
-Passes when nothing is lost or doubled and each time all partitions move again within 30 s.
+Two workers share the partitions. They are killed in turn: at random, and at each point between a flush's effects. At
+last one is frozen in the middle of a flush for longer than its session, so that the other takes over, and wakes up
+with a checkpoint to send: a zombie. Passes when nothing is lost or doubled and each time all partitions move again
+within 30 s.
 """
 
 from __future__ import annotations
@@ -19,7 +21,6 @@ from statistics import median
 from tests.chaos.crashing_worker import FREEZE_AT_PUBLISHED, KILL_AT
 from tests.proof.command import Figures, Servers, main
 from tests.proof.installation import Fleet, Installation, Progress
-from tests.proof.load import Load
 from tests.proof.verdict import judge
 from tests.servers import create_topics
 
@@ -38,7 +39,7 @@ def run(full: bool, servers: Servers) -> Figures:
 async def _run(kills: int, zombies: int, servers: Servers) -> Figures:
     installation = Installation(servers.broker, servers.redis_url, f"d3{uuid.uuid4().hex[:6]}.", servers.directory)
     await create_topics(installation.broker, installation.prefix, installation.partitions)
-    load, stop = Load(installation.broker, installation.events, installation.partitions, servers.directory / "d3.ledger", SEED), asyncio.Event()
+    load, stop = installation.load(SEED), asyncio.Event()
     random, recoveries, woken = Random(SEED), [], []
     async with Fleet(installation, CRASHING) as fleet, Progress(installation) as progress:
         fleet.add(0)

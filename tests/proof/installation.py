@@ -1,7 +1,7 @@
 """One installation under test: its names on the shared servers, and its processes, each in a session of its own.
 
-`Fleet` starts workers, kills, stops and continues them, and starts again what has ended: the supervisor that a worker needs. `Progress`
-sees in the checkpoint topic how far each source partition has come.
+`Fleet` starts workers, kills, stops and continues them, and starts again what has ended: the supervisor that a
+worker needs. `Progress` sees in the checkpoint topic how far each source partition has come.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from pathlib import Path
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
-
 from jobtide.cli.embedded.process import Command, Process
 from jobtide.streams.folds.saving import APPLIED, Applied
-from jobtide.streams.settings import Settings, load
 from jobtide.streams.topics import CHECKPOINT, EVENTS, PANES
+
+from tests.proof.load import Load
 
 ROOT = Path(__file__).parents[2]
 WORKER = ("-m", "jobtide.cli", "worker")
@@ -52,10 +52,6 @@ class Installation:
         }
 
     @property
-    def settings(self) -> Settings:
-        return load(self.environment)
-
-    @property
     def events(self) -> str:
         return self.prefix + EVENTS
 
@@ -67,15 +63,20 @@ class Installation:
     def group(self) -> str:
         return self.prefix + "jobtide-streams"
 
+    def load(self, seed: int) -> Load:
+        """Traffic for it, with a ledger of its own."""
+        return Load(self.broker, self.events, self.partitions, self.directory / f"{self.prefix}ledger", seed)
+
     def process(self, name: str, arguments: Sequence[str], **environment: str) -> Process:
         """A Python process of this installation, not started; it dies with this one."""
-        env = {**self.environment, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]), **environment}
+        path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+        env = {**self.environment, "PYTHONPATH": path, **environment}
         command = Command(name, [sys.executable, *arguments], env)
         return Process(command, self.directory / "run", self.directory / "log")
 
 
 class Fleet:
-    """Workers by number. Use as an async context: what has ended is started again until the end, when all are killed."""
+    """Workers by number. An async context: what has ended is started again until its end, when all are killed."""
 
     def __init__(self, installation: Installation, arguments: Sequence[str] = WORKER) -> None:
         self._installation, self._arguments = installation, arguments
@@ -176,7 +177,8 @@ class Progress:
         """Seconds until every partition is further than `before`. TimeoutError after `deadline_s`."""
         started_s = time.monotonic()
         while True:
-            behind = [tp.partition for tp in self._partitions if self.applied.get(tp.partition, -1) <= before.get(tp.partition, -1)]
+            partitions = [tp.partition for tp in self._partitions]
+            behind = [p for p in partitions if self.applied.get(p, -1) <= before.get(p, -1)]
             took_s = time.monotonic() - started_s
             if not behind:
                 return took_s

@@ -1,7 +1,7 @@
 """Sends traffic to job.events in real time, each fact in the ledger before any event that tells of it is sent.
 
-Events go to Kafka directly (lane % partitions), as packs and as single values, mixed. What is sent and when follows from the seed that
-`run` prints; only what happens to it on the way does not.
+Events go to Kafka directly (lane % partitions), as packs and as single values, mixed. What is sent follows from the
+seed that `run` prints.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from tests.proof.traffic import Arrival, Fact, Traffic
 
 SLICE_S = 0.05  # what arrives within is sent together
 BEHIND_S = 90.0  # event times are so old that the last pane closes soon after the load ends
+
+Waiting = set[asyncio.Future[object]]
 
 
 @dataclass
@@ -50,7 +52,7 @@ class Load:
 
     async def _send_all(self, producer: AIOKafkaProducer, traffic: Traffic, stop: asyncio.Event) -> None:
         ledger, random, started_s = Ledger(self.ledger_path), Random(self.seed), time.monotonic()
-        waiting: set[asyncio.Future[object]] = set()
+        waiting: Waiting = set()
         facts: list[Fact] = []
         due: list[Arrival] = []
         next_slice_s = SLICE_S
@@ -68,13 +70,13 @@ class Load:
         waiting |= await self._send(producer, traffic.rest(), random)
         await asyncio.gather(*waiting)
 
-    async def _send(self, producer: AIOKafkaProducer, due: list[Arrival], random: Random) -> set[asyncio.Future[object]]:
+    async def _send(self, producer: AIOKafkaProducer, due: list[Arrival], random: Random) -> Waiting:
         by_partition: defaultdict[int, list[bytes]] = defaultdict(list)
         for arrival in due:
             self.until_us = max(self.until_us, arrival.at_us)
             by_partition[arrival.lane % self.partitions].append(arrival.value)
-        futures = set()
-        headers = [("content-type", b"application/cloudevents-batch+json"), ("sent_at", b"%d" % (time.time_ns() // 1_000_000))]
+        futures: Waiting = set()
+        headers = [("sent_at", b"%d" % (time.time_ns() // 1_000_000))]
         for partition, values in by_partition.items():
             for value in _packs(values) if random.random() < 0.5 else values:
                 futures.add(await producer.send(self.topic, value, partition=partition, headers=headers))

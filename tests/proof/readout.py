@@ -1,4 +1,4 @@
-"""What jobtide says: 60 s panes from job.panes as any consumer would hold them, and the one-hour windows of the hot state.
+"""What jobtide says: 60 s panes from job.panes as any consumer would hold them, and the hours of the hot state.
 
 Only reads and adds up, to be compared with the ledger. `settle` waits until a worker has nothing left to say.
 """
@@ -8,16 +8,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from typing import cast
 
 import msgspec
 import redis.asyncio
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-
 from jobtide.streams.folds.attempts import FIELDS
 from jobtide.streams.folds.panes import Pane
 from jobtide.streams.folds.records import PaneRecord, Tick, parse_pane_key, series_from
+
+from tests.proof.installation import Installation
 from tests.proof.ledger import ByMinute, Counted, Series
 
 _decode_pane = msgspec.msgpack.Decoder(PaneRecord).decode
@@ -25,10 +26,10 @@ _decode_tick = msgspec.msgpack.Decoder(Tick).decode
 
 
 class PanesReader:
-    """Follows job.panes from its beginning: the newest version of each key, and the newest tick of each source partition."""
+    """Follows job.panes from its beginning: the newest version of each pane, the newest tick of each source."""
 
     def __init__(self, broker: str, topic: str, partitions: int) -> None:
-        self._consumer = AIOKafkaConsumer(bootstrap_servers=broker, auto_offset_reset="earliest", enable_auto_commit=False)
+        self._consumer = AIOKafkaConsumer(bootstrap_servers=broker)
         self._partitions = [TopicPartition(topic, p) for p in range(partitions)]
         self.panes: dict[bytes, PaneRecord] = {}
         self.watermarks: dict[tuple[int, int], int] = {}  # (panes partition, source partition) → µs
@@ -67,7 +68,7 @@ class PanesReader:
                 self.panes[key] = told
 
     def complete_until_us(self) -> int:
-        """Everything before this is in job.panes, as far as has been read; 0 until every source has ticked everywhere."""
+        """Everything before this is in what has been read of job.panes; 0 until every source has ticked everywhere."""
         return min(self.watermarks.values()) if len(self.watermarks) == len(self._partitions) ** 2 else 0
 
     def minutes(self) -> ByMinute:
@@ -75,7 +76,8 @@ class PanesReader:
         out: ByMinute = defaultdict(Counted)
         for key, told in self.panes.items():
             _, start_s, _, name = parse_pane_key(key)
-            _add(out[tuple(series_from(name)), start_s * 1_000_000], told.pane)
+            tenant, environment, system, queue, job_class = series_from(name)
+            _add(out[(tenant, environment, system, queue, job_class), start_s * 1_000_000], told.pane)
         return {key: counted for key, counted in out.items() if any(counted.counts.values())}
 
 
@@ -92,14 +94,14 @@ def _add(counted: Counted, pane: Pane) -> None:
         counted.sums_us[kind] += sum_us
 
 
-async def settle(reader: PanesReader, broker: str, topic: str, group: str, until_us: int, deadline_s: float) -> float:
-    """Wait until everything in `topic` is committed and published up to `until_us`. Returns the seconds it took.
+async def settle(reader: PanesReader, of: Installation, until_us: int, deadline_s: float) -> float:
+    """Wait until everything in job.events is committed and published up to `until_us`. Returns the seconds it took.
 
     TimeoutError, with what is missing, after `deadline_s`.
     """
     started_s = time.monotonic()
     while True:
-        behind = await backlog(broker, topic, group, len(reader._partitions))
+        behind = await backlog(of)
         await reader.read_to_end()
         took_s = time.monotonic() - started_s
         if not behind and reader.complete_until_us() >= until_us:
@@ -110,15 +112,15 @@ async def settle(reader: PanesReader, broker: str, topic: str, group: str, until
         await asyncio.sleep(0.25)
 
 
-async def backlog(broker: str, topic: str, group: str, partitions: int) -> int:
-    """Messages of `topic` that the consumer group has not committed."""
-    tps = [TopicPartition(topic, p) for p in range(partitions)]
-    consumer, admin = AIOKafkaConsumer(bootstrap_servers=broker), AIOKafkaAdminClient(bootstrap_servers=broker)
+async def backlog(of: Installation) -> int:
+    """Messages of job.events that the workers have not committed."""
+    tps = [TopicPartition(of.events, p) for p in range(of.partitions)]
+    consumer, admin = AIOKafkaConsumer(bootstrap_servers=of.broker), AIOKafkaAdminClient(bootstrap_servers=of.broker)
     await consumer.start()
     await admin.start()
     try:
         ends = await consumer.end_offsets(tps)
-        committed = await admin.list_consumer_group_offsets(group)
+        committed = await admin.list_consumer_group_offsets(of.group)
         return sum(ends[tp] - max(0, committed[tp].offset if tp in committed else 0) for tp in tps)
     finally:
         await admin.close()
@@ -129,7 +131,7 @@ async def hot_hour(redis_url: str, prefix: str, tenant: str) -> dict[Series, Cou
     """What the last hour of each series counts in the hot state."""
     client = redis.asyncio.Redis.from_url(redis_url)
     try:
-        fields: Mapping[bytes, bytes] = await client.hgetall(f"{prefix}series:{tenant}")  # type: ignore[misc]
+        fields = cast(dict[bytes, bytes], await client.hgetall(f"{prefix}series:{tenant}"))
     finally:
         await client.aclose()
     out: dict[Series, Counted] = {}

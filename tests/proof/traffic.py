@@ -1,8 +1,9 @@
 """Random job traffic in the order in which it reaches Kafka, and beside it what each job counts for.
 
-Everything follows from the seed and the start time. A job's life is drawn first; what it counts for is written down from that life, never
-from the events. The events are then made of the same life: by emitters with epochs and sequence numbers, some late by up to `DISORDER_S`,
-some twice, some without numbers, some never (an implied start, a start without an enqueue). No clock, no network, none of jobtide's code.
+Everything follows from the seed and the start time. A job's life is drawn first; what it counts for is written down
+from that life, never from the events. The events are then made of the same life: by emitters with epochs and
+sequence numbers, some late by up to `DISORDER_S`, some twice, some without numbers, some never (an implied start, a
+start without an enqueue). No clock, no network, none of jobtide's code.
 """
 
 from __future__ import annotations
@@ -25,12 +26,18 @@ EPOCH_S = 20  # an emitter process lives this long; the next has another epoch
 TENANT, ENVIRONMENT, SYSTEM = "acme", "production", "celery"
 QUEUES = ("mail", "bulk", "fast", "reports")
 #          class, typical run in s, share of attempts that fail
-CLASSES = (("Welcome", 0.08, 0.05), ("Digest", 0.5, 0.2), ("Import", 3.0, 0.1), ("Export", 6.0, 0.3), ("Ping", 0.004, 0.0))
+CLASSES = (
+    ("Welcome", 0.08, 0.05),
+    ("Digest", 0.5, 0.2),
+    ("Import", 3.0, 0.1),
+    ("Export", 6.0, 0.3),
+    ("Ping", 0.004, 0.0),
+)
 EVENTS_PER_JOB = 3.9  # with duplicates; measured
 
 
 class Fact(NamedTuple):
-    """One thing that happened: counts once for `kind` of a series at `at_us`; `sample_us` is the wait of a start, the run time of an end."""
+    """One thing that happened: counts once for `kind` at `at_us`; `sample_us` is the wait of a start, or a run time."""
 
     queue: str
     job_class: str
@@ -50,7 +57,7 @@ class Arrival(NamedTuple):
 
 @dataclass(order=True)
 class _Said:
-    """An event before it has a number: by time, since an emitter numbers its events in the order in which they happen."""
+    """An event before it has a number: by time, since an emitter numbers events in the order in which they happen."""
 
     at_us: int
     order: int
@@ -86,7 +93,7 @@ class Traffic:
         while True:
             after_us += self.random.expovariate(1 / self.every_us)
             job = _Job(self.random, self.start_us + round(after_us))
-            lag_us = self.random.randrange(DISORDER_S * S) if self.random.random() < 0.1 else 0  # its host drains a spool
+            lag_us = self._rarely_late_us()  # its host drains a spool
             arrivals = [self._arrival_us(event_us, lag_us) for event_us, _, _ in job.said]
             if min(arrivals) >= 0:
                 for (event_us, emitter, event), arrival in zip(job.said, arrivals, strict=True):
@@ -99,11 +106,14 @@ class Traffic:
         return self._until(1 << 62)
 
     def _arrival_us(self, event_us: int, lag_us: int) -> int:
-        late_us = self.random.randrange(DISORDER_S * S) if self.random.random() < 0.1 else self.random.randrange(S // 5)
+        late_us = self._rarely_late_us() or self.random.randrange(S // 5)
         return event_us - self.start_us + min(late_us + lag_us, DISORDER_S * S)
 
+    def _rarely_late_us(self) -> int:
+        return self.random.randrange(DISORDER_S * S) if self.random.random() < 0.1 else 0
+
     def _until(self, after_us: int) -> list[Arrival]:
-        """Number what has been said before `after_us`, and take what has arrived by then: no later job can add to either."""
+        """Number what was said before `after_us`, and take what has arrived by then: no later job can add to either."""
         while self._said and self._said[0].at_us < self.start_us + after_us:
             said = heapq.heappop(self._said)
             lane, value = self._serialised(said)
@@ -151,7 +161,9 @@ class _Job:
     def _attempt(self, attempt: int, queued_us: int, ready_us: int) -> None:
         """`ready_us`: when it could start, which for a retry is after it was put off."""
         random, worker = self.random, f"worker{self.random.randrange(8)}"
-        wait_us = round(random.expovariate(2) * S) if random.random() > 0.01 else -random.randrange(1, S // 2)  # two clocks
+        wait_us = round(random.expovariate(2) * S)
+        if random.random() < 0.01:
+            wait_us = -random.randrange(1, S // 2)  # two clocks
         run_us = max(1, round(random.lognormvariate(0, 0.5) * self.typical_s * S))
         start_us, end_us = ready_us + wait_us, ready_us + wait_us + run_us
         self._fact("started", start_us, wait_us)

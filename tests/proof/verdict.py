@@ -1,4 +1,4 @@
-"""The verdict of a fault run: the ledger beside what jobtide published and what the hot state says. 0 lost, 0 doubled, or it fails."""
+"""The verdict of a fault run: the ledger beside what jobtide published and what the hot state says."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def judge(installation: Installation, load: Load) -> Verdict:
     verdict.facts = sum(n for counted in truth.values() for n in counted.counts.values())
     async with PanesReader(installation.broker, installation.panes, installation.partitions) as reader:
         end_us = max(minute_us for _, minute_us in truth) + 60_000_000
-        verdict.settled_s = await settle(reader, installation.broker, installation.events, installation.group, end_us, SETTLE_S)
+        verdict.settled_s = await settle(reader, installation, end_us, SETTLE_S)
         verdict.compare("panes", truth, reader.minutes())
         verdict.differences += reader.contradictions
     await _hot(installation, truth, verdict)
