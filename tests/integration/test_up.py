@@ -1,4 +1,4 @@
-"""`jobtide up` as a user runs it: working numbers by one command, one sentence for what is missing, exact through kills."""
+"""`jobtide up` as a user runs it: numbers by one command, one sentence for what is missing, exact through kills."""
 
 import socket
 import subprocess

@@ -14,7 +14,7 @@ from jobtide.cli.up.data import DEFAULT
 @click.command()
 @click.option(
     "--data",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
     default=DEFAULT,
     show_default=True,
     help="Directory that keeps everything; a second `up` on it continues.",
