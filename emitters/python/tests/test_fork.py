@@ -1,4 +1,4 @@
-"""Forks, with real processes: the child has numbers of its own, sends nothing of the parent's, and ends without hanging."""
+"""Forks, with real processes: the child has its own numbers, sends nothing of the parent's, ends without hanging."""
 
 import os
 import sys

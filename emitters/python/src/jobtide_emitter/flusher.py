@@ -21,6 +21,7 @@ WINDOW_BYTES = 1 << 20
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
 _LONGEST_SLEEP_S = 3600.0
+_CLOSE_S = 0.5
 _KNOWN_DOWN_S = 0.05  # how long a flush waits when the last delivery failed
 
 
@@ -43,7 +44,7 @@ class Flusher:
         self._hurry = False
         self._stop = False
         self._thread: threading.Thread | None = None
-        self._complained = False
+        self._complained = ""
 
     @property
     def partitions(self) -> int | None:
@@ -77,13 +78,12 @@ class Flusher:
         return True
 
     def stop(self, timeout_s: float) -> None:
-        """Ends the thread and the transport; what is still in the ring is left."""
+        """Ends the thread, and with it the transport; what is still in the ring is left. A thread that cannot end in
+        time (a receiver hangs) is left to end later or with the process."""
         self._stop = True
         self._release()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout_s)
-        if self._transport is not None:
-            self._transport.close(timeout_s)
 
     def abandon(self) -> None:
         """In a forked child: nothing of the parent's may be touched."""
@@ -104,6 +104,8 @@ class Flusher:
         while not self._stop:
             if _step(self) is None:
                 self._signal.acquire(timeout=_LONGEST_PAUSE_S)
+        if self._transport is not None:
+            self._transport.close(_CLOSE_S)
 
     def step(self) -> bool:
         """One turn of the thread: beat, then sleep or deliver."""
@@ -161,7 +163,7 @@ class Flusher:
         if self._window:
             return False
         self.down = False
-        self._complained = False
+        self._complained = ""
         self._settled = self._window_order
         return True
 
@@ -178,10 +180,10 @@ class Flusher:
         return self._transport
 
     def _complain(self, error: Exception) -> None:
-        """Once per outage: the events wait in the buffer, and the log is the app's."""
+        """Once per outage and cause: the events wait in the buffer, and the log is the app's."""
         self.down = True
-        if not self._complained:
-            self._complained = True
+        if self._complained != str(error):
+            self._complained = str(error)
             log.warning("jobtide: events wait in the buffer: %s", error)
 
 

@@ -38,13 +38,13 @@ class ConfluentTransport:
         """Asks for the topic's partitions. Raises TransportDown, ConfigError if their number is no divisor of 64."""
         if self._producer is None:
             self._producer = Producer(self._config, logger=_quiet_logger())
-        try:
-            topics = self._producer.list_topics(self._topic, timeout=self._timeout_s).topics
+        try:  # all topics, because asking for one that is not there could make it, with the wrong partitions
+            topics = self._producer.list_topics(timeout=self._timeout_s).topics
         except KafkaException as error:
             raise TransportDown(f"Kafka at {self._config['bootstrap.servers']}: {_text(error)}") from error
-        topic = topics[self._topic]
-        if topic.error is not None:
-            raise TransportDown(f"Kafka topic {self._topic}: {topic.error.str()}")
+        topic = topics.get(self._topic)
+        if topic is None or not topic.partitions:
+            raise TransportDown(f"Kafka at {self._config['bootstrap.servers']} has no topic {self._topic}")
         self.partitions = checked_partitions(len(topic.partitions), self._topic)
 
     def deliver(self, records: Sequence[Record], epoch: str) -> Sequence[Record]:
@@ -110,7 +110,6 @@ class ConfluentTransport:
     def close(self, timeout_s: float) -> None:
         """Lets the producer go; the emitter has flushed before."""
         if self._producer is not None:
-            self._producer.purge()
             self._producer.flush(min(timeout_s, 0.5))
             self._producer = None
 

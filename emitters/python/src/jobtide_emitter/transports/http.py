@@ -80,12 +80,10 @@ class HttpTransport:
         return lines
 
     def _post(self, body: bytes, count: int) -> None:
-        wait_s = self._not_before - time.monotonic()
-        if wait_s > 0:
-            raise TransportDown(f"{self._url} asked to wait another {wait_s:.0f} s")
+        if time.monotonic() < self._not_before:
+            raise TransportDown(f"{self._url} asked to wait")
         status, answer, retry_after = self._exchange(body)
         if status in (200, 202):
-            self._body_bytes = MAX_BODY_BYTES
             self._note_refused(answer)
         elif status in _UNACCEPTABLE and count == 1:
             self._note_refused(orjson.dumps({"rejected": [{"status": status}]}))
