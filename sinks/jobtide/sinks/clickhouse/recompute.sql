@@ -3,7 +3,7 @@
 -- Series that are already in the rollup take part with nothing, so that one which left a minute gets a row of zeros.
 -- Fields: 0 enqueued, 1 started, 2 finished, 3 failed, 4 cancelled, 5 discarded, 6 dead, 7 retried; 255 is the row that exists already.
 INSERT INTO rollup_1m (
-  tenant, environment, system, queue, job_class, minute, version,
+  tenant, environment, system, queue, job_class, minute, version, first_version,
   enqueued, started, finished, failed, cancelled, discarded, dead, retried, negative_waits,
   wait_hist, run_ok_hist, run_failed_hist, wait_sum_us, run_ok_sum_us, run_failed_sum_us)
 WITH
@@ -35,7 +35,7 @@ WITH
     WHERE (tenant, environment, system, queue, job_id, attempt) IN (SELECT * FROM touched)
   )
 SELECT
-  tenant, environment, system, queue, job_class, minute, %(version)s,
+  tenant, environment, system, queue, job_class, minute, %(version)s, if(max(since) = 0, %(version)s, max(since)),
   sumIf(n, field = 0), sumIf(n, field = 1), sumIf(n, field = 2), sumIf(n, field = 3),
   sumIf(n, field = 4), sumIf(n, field = 5), sumIf(n, field = 6), sumIf(n, field = 7),
   sumIf(negative, field = 1),
@@ -49,18 +49,21 @@ FROM (
     multiIf(sample_us IS NULL, NULL, sample_us <= 0, -1, toInt16(ceil(log(assumeNotNull(sample_us)) * %(per_ln)s))) AS bucket,
     count() AS n,
     toUInt64(sum(greatest(ifNull(sample_us, 0), 0))) AS sum_us,
-    countIf(sample_us < 0) AS negative
+    countIf(sample_us < 0) AS negative,
+    toUInt64(0) AS since
   FROM counted
   WHERE (tenant, minute) IN (SELECT tenant, minute FROM dirty)
   GROUP BY tenant, environment, system, queue, job_class, minute, field, bucket
   UNION ALL
   SELECT
     tenant, environment, system, queue, job_class, minute, 255, NULL,
-    argMax(enqueued + started + finished + failed + cancelled + discarded + dead + retried, version), 0, 0
+    argMax(enqueued + started + finished + failed + cancelled + discarded + dead + retried, version), 0, 0, argMax(first_version, version)
   FROM rollup_1m
   WHERE (tenant, minute) IN (SELECT tenant, minute FROM dirty)
   GROUP BY tenant, environment, system, queue, job_class, minute
 )
 GROUP BY tenant, environment, system, queue, job_class, minute
--- Executions older than their retention may be gone: such a minute is never lowered.
-HAVING minute >= toDateTime(%(kept_since)s, 'UTC') OR sumIf(n, field < 255) >= sumIf(n, field = 255)
+-- Executions are kept so long from their ingestion, or from their time if that is later: a minute whose first row is older than that may
+-- have lost some, and is never lowered.
+HAVING minute >= toDateTime(%(kept_since)s, 'UTC') OR max(since) >= toUInt64(%(kept_since)s) * 1000000
+  OR sumIf(n, field < 255) >= sumIf(n, field = 255)

@@ -1,5 +1,6 @@
 -- Minute numbers of each series. Rows are recomputed from executions for minutes that changed, never added to: the newest version of a
 -- (series, minute) is the whole truth about it, and a series that left a minute gets a row of zeros there.
+-- first_version is the version of the series' first row in that minute: whether it is so old that executions may be gone by now.
 -- Histograms are the log buckets of jobtide.streams.sketches.histogram; merge them with sumMap.
 CREATE TABLE IF NOT EXISTS rollup_1m (
   tenant            LowCardinality(String),
@@ -9,6 +10,7 @@ CREATE TABLE IF NOT EXISTS rollup_1m (
   job_class         LowCardinality(String),
   minute            DateTime('UTC')       CODEC(DoubleDelta, ZSTD(1)),
   version           UInt64                CODEC(ZSTD(1)),
+  first_version     UInt64                CODEC(ZSTD(1)),
   enqueued          UInt64                CODEC(T64, ZSTD(1)),
   started           UInt64                CODEC(T64, ZSTD(1)),
   finished          UInt64                CODEC(T64, ZSTD(1)),
@@ -30,5 +32,5 @@ ORDER BY (tenant, minute, environment, system, queue, job_class)
 SETTINGS non_replicated_deduplication_window = 1000;
 
 CREATE VIEW IF NOT EXISTS rollups AS
-SELECT * EXCEPT version FROM rollup_1m FINAL
+SELECT * EXCEPT (version, first_version) FROM rollup_1m FINAL
 WHERE enqueued + started + finished + failed + cancelled + discarded + retried + dead > 0;
