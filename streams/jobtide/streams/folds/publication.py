@@ -84,10 +84,9 @@ class Publisher:
             told = (epoch.received, epoch.duplicates, sequences.missing(epoch), sequences.lost(epoch, now_us), epoch.clean)
             if self._ledgers_told.get(name) != told:
                 self._ledgers_told[name] = told
+                last_us = fold.append_us if name in fold.unsaved_epochs else epoch.last_us
                 value = encode(
-                    LedgerRecord(
-                        fold.version, name, epoch.source, epoch.tenant, epoch.system, *told, epoch.last_us, sequences.expected(epoch)
-                    )
+                    LedgerRecord(fold.version, name, epoch.source, epoch.tenant, epoch.system, *told, last_us, sequences.expected(epoch))
                 )
                 to = panes_partition(name.encode(), fold.partitions)
                 out[to].append((b"l\x1f%d\x1f%b" % (fold.partition, name.encode()), value))
