@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from jobtide.query.questions import question
+from jobtide.query.questions import Counted, question
 from jobtide.query.readers import Unavailable
 from jobtide.sinks.clickhouse.connection import ClickHouse
 from jobtide.streams.errors import ConfigError, StoreRejected, TransientError
@@ -37,21 +37,23 @@ class Engine:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="history")
         self._asked = 0
 
-    async def ask(self, name: str, parameters: Mapping[str, Any]) -> list[Row]:
-        """The rows that answer `sql/<name>.sql`. Raises Unavailable while ClickHouse cannot, or has too much to do."""
+    async def ask(self, name: str, parameters: Mapping[str, Any], counted: Counted = "both") -> list[Row]:
+        """The rows that answer `sql/<name>.sql` (see `questions`). Raises Unavailable while ClickHouse cannot, or has
+        too much to do.
+        """
         if self._asked >= MAX_WAITING:
             raise Unavailable(STORE, f"{MAX_WAITING} questions are waiting for it already")
         self._asked += 1
         try:
-            running = asyncio.get_running_loop().run_in_executor(
-                self._threads, self._clickhouse.rows, question(name), dict(parameters)
-            )
+            sql, loop = question(name, counted), asyncio.get_running_loop()
+            running = loop.run_in_executor(self._threads, self._clickhouse.rows, sql, dict(parameters))
             return await running
         except (TransientError, ConfigError) as error:
-            raise Unavailable(STORE, str(error)) from error
+            raise Unavailable(STORE, _sentence(error)) from error
         except StoreRejected as error:
-            log.error("ClickHouse refused a question", extra={"question": name, "reason": str(error)})
-            raise Unavailable(STORE, str(error)) from error
+            # Before the history writer has made the tables this is a matter of time; afterwards it is a fault of ours.
+            log.warning("ClickHouse refused a question", extra={"question": name, "reason": str(error)})
+            raise Unavailable(STORE, _sentence(error)) from error
         finally:
             self._asked -= 1
 
@@ -59,3 +61,8 @@ class Engine:
         """Blocks until the running questions have ended."""
         self._threads.shutdown(wait=True, cancel_futures=True)
         self._clickhouse.close()
+
+
+def _sentence(error: Exception) -> str:
+    """What it said, without its name in front and short enough for an answer."""
+    return str(error).removeprefix(f"{STORE}: ").split("\n")[0][:200]

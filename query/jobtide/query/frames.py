@@ -16,7 +16,7 @@ from jobtide.query.live import MirrorLive
 from jobtide.query.live_answers import LiveHead, Removed
 from jobtide.query.measures import Totals
 from jobtide.query.mirror import Mirror
-from jobtide.query.ranges import Range
+from jobtide.query.ranges import SECOND_US, Range
 from jobtide.query.readers import Group
 from jobtide.query.rows import class_rows, queue_rows
 from jobtide.query.selection import QUEUE_DEPTH, Key, Selection
@@ -155,30 +155,30 @@ class Frames:
 
     def _made(self, key: Key, topic: Topic) -> bytes | None:
         mirror, window = self._mirror, topic.window
-        seconds = float(WINDOWS_S[window])
+        seconds = self._range(topic).seconds
         if len(key) != QUEUE_DEPTH:
             series = mirror.series.get(key)
             if series is None:
                 return None
             group, now = _group(key, [series], window), {key: live_rows.now(series)}
-            return class_rows([group], now, _length_s(series, window, seconds))[0].model_dump_json().encode()
+            return class_rows([group], now, seconds)[0].model_dump_json().encode()
         members = [mirror.series[c] for c in mirror.classes.get(key, ()) if topic.selection.matches(c)]
         if not members and key not in mirror.queues:
             return None
         total = Now()
         for series in members:
             total.add(live_rows.now(series))
-        length_s = max((_length_s(series, window, seconds) for series in members), default=seconds)
-        return (
-            queue_rows([_group(key, members, window)], {key: total}, length_s, self._live)[0].model_dump_json().encode()
-        )
+        [row] = queue_rows([_group(key, members, window)], {key: total}, seconds, self._live)
+        return row.model_dump_json().encode()
+
+    def _range(self, topic: Topic) -> Range:
+        return self._live.range(Range(0, WINDOWS_S[topic.window] * SECOND_US, topic.window, topic.window))
 
     def _head(self, topic: Topic, removed: Removed, degraded: Sequence[str]) -> LiveHead:
-        mirror, length_us = self._mirror, WINDOWS_S[topic.window] * 1_000_000
+        mirror = self._mirror
         watermark = live_rows.watermark_us(mirror.progress.values())
-        asked = Range(0, length_us, topic.window, topic.window)
         return LiveHead(
-            range=range_out(self._live.range(topic.selection, asked)),
+            range=range_out(self._range(topic)),
             watermark=optional_text(watermark),
             complete_until=optional_text(live_rows.complete_until_us(mirror.progress.values())),
             completeness=self._completeness(topic.selection, watermark),
@@ -207,8 +207,3 @@ def _group(key: Key, members: Sequence[SeriesSnapshot], window: str) -> Group:
         if window in series.windows:
             totals.add(live_rows.totals(series.windows[window]))
     return Group(key, totals, 1, len(members))
-
-
-def _length_s(series: SeriesSnapshot, window: str, otherwise: float) -> float:
-    found = series.windows.get(window)
-    return otherwise if found is None else (found.to_us - found.from_us) / 1_000_000

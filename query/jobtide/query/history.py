@@ -13,8 +13,10 @@ from typing import Any
 
 from jobtide.query import history_rows
 from jobtide.query.answers import Completeness
+from jobtide.query.brief import Brief
 from jobtide.query.engine import Engine
-from jobtide.query.fleet_answers import EpochRow, PartitionRow, WorkerRow
+from jobtide.query.fleet_answers import EpochRow, WorkerRow
+from jobtide.query.questions import Counted
 from jobtide.query.ranges import MAX_US, MINUTE_US, SECOND_US, Range, ceil, floor, whole_minutes
 from jobtide.query.readers import (
     Attempt,
@@ -28,13 +30,15 @@ from jobtide.query.readers import (
     TotalsReading,
     Unavailable,
 )
-from jobtide.query.selection import Key, Selection
+from jobtide.query.selection import SERIES_PARTS, Key, Selection
 from jobtide.query.steps import Steps
-from jobtide.streams.events import time_text
 from jobtide.streams.sketches.histogram import GAMMA
 
 PER_LN = 1 / log(GAMMA)
 DAY_US = 86_400 * SECOND_US
+# Every answer tells both, and they cost a query: answers of one moment may share them.
+PROGRESS_KEPT_S = 0.25
+COMPLETENESS_KEPT_S = 2.0
 
 
 class ClickHouseHistory:
@@ -43,18 +47,21 @@ class ClickHouseHistory:
     def __init__(self, engine: Engine, worker_days: int) -> None:
         self._engine = engine
         self._worker_days = worker_days
+        self._progress: Brief[Progress] = Brief(PROGRESS_KEPT_S)
+        self._completeness: Brief[Completeness] = Brief(COMPLETENESS_KEPT_S)
 
     async def totals(self, question: TotalsQuestion) -> TotalsReading:
         range_ = question.range
         if range_.last is not None:  # "about the last day" need not look at single attempts at its two ends
             range_ = whole_minutes(range_)
-        parameters = _counted(question.selection, range_) | {
+        parameters, counted = _counted(question.selection, range_)
+        parameters |= {
             "depth": question.depth,
-            "after": list(question.after),
-            "failed_first": question.failed_first,
+            "after": _padded(question.after),
+            "failed_first": int(question.failed_first),
             "limit": question.limit + 1,
         }
-        rows = await self._engine.ask("totals", parameters)
+        rows = await self._engine.ask("totals", parameters, counted)
         depth = question.depth
         groups = [
             Group(row[:depth], history_rows.totals(row[5:20]), row[20], row[21]) for row in rows[: question.limit]
@@ -64,40 +71,34 @@ class ClickHouseHistory:
     async def series(
         self, selection: Selection, steps: Steps, depth: int, samples: str, after: Key, limit: int
     ) -> tuple[list[SeriesPoints], bool]:
-        parameters = _counted(selection, steps.range, fine=steps.fine) | {
+        parameters, counted = _counted(selection, steps.range, fine=steps.fine)
+        parameters |= {
             "depth": depth,
-            "after": list(after),
+            "after": _padded(after),
             "samples": samples,
             "limit": limit + 1,
             "step_us": steps.step_s * SECOND_US,
         }
         found: dict[Key, SeriesPoints] = {}
-        for row in await self._engine.ask("series", parameters):
+        for row in await self._engine.ask("series", parameters, counted):
             points = found.setdefault(row[:depth], SeriesPoints(row[:depth]))
             points.steps[row[5]] = history_rows.totals(row[6:21])
         return list(found.values())[:limit], len(found) > limit
 
     async def progress(self) -> Progress:
-        rows = await self._engine.ask("progress", {})
-        if not rows:
-            return Progress()
-        # An idle partition is caught up and holds nobody back, unless its last minutes are still to be rolled up.
-        holding = [rolled if rolled < watermark else None for _, watermark, rolled, state, _ in rows if state == "idle"]
-        holding += [rolled for _, _, rolled, state, _ in rows if state != "idle"]
-        until = [us for us in holding if us is not None]
-        watermark_us = max(row[1] for row in rows)
-        partitions = [PartitionRow(partition=p, watermark=time_text(w), state=state) for p, w, _, state, _ in rows]
-        return Progress(watermark_us, min(until) if until else watermark_us, partitions)
+        return await self._progress.get(None, self._ask_progress)
+
+    async def _ask_progress(self) -> Progress:
+        return history_rows.progress(await self._engine.ask("progress", {}))
 
     async def completeness(self, selection: Selection, range_: Range) -> Completeness | None:
         if range_.from_us < range_.to_us - self._worker_days * DAY_US:
             return None  # workers' events share the numbers and are gone by then: every one would look like a loss
-        rows = await self._engine.ask("completeness", _owner(selection) | _ends(range_))
-        received, missing = (int(n or 0) for n in rows[0])
-        ratio = history_rows.ratio(received, missing)
-        return Completeness(
-            received=received, duplicates=None, missing=missing, lost=None, unclean_epochs=None, ratio=ratio
-        )
+        parameters = _owner(selection) | _ends(range_)
+        return await self._completeness.get(tuple(parameters.items()), lambda: self._ask_completeness(parameters))
+
+    async def _ask_completeness(self, parameters: dict[str, Any]) -> Completeness:
+        return history_rows.completeness(*(await self._engine.ask("completeness", parameters))[0])
 
     async def epochs(self, selection: Selection, range_: Range, after: Key, limit: int) -> tuple[list[EpochRow], bool]:
         parameters = asdict(selection) | _ends(range_) | {"after": list(after), "limit": limit + 1}
@@ -115,7 +116,7 @@ class ClickHouseHistory:
                 "error_class": question.error_class,
                 "states": list(question.states),
                 "limit": question.limit + 1,
-                "wide": question.range.from_us == 0,
+                "wide": int(question.range.from_us == 0),
                 "after_at_us": after[0],
                 "after_6": after[6],
                 **{f"after_{n}": after[n] for n in range(1, 6)},
@@ -158,7 +159,7 @@ class ClickHouseHistory:
 
     async def ready(self) -> str | None:
         try:
-            await self._engine.ask("progress", {})
+            await self._ask_progress()
         except Unavailable as error:
             return error.detail
         return None
@@ -177,19 +178,20 @@ def _owner(selection: Selection) -> dict[str, Any]:
     }
 
 
-def _counted(selection: Selection, range_: Range, fine: bool = False) -> dict[str, Any]:
-    """Parameters of counted.sql: the range, and which whole minutes of it the rollups answer (none for fine steps)."""
+def _counted(selection: Selection, range_: Range, fine: bool = False) -> tuple[dict[str, Any], Counted]:
+    """Parameters of what is summed over a range, and from where: its whole minutes from rollups (not for fine steps),
+    the rest from single attempts."""
     first, last = ceil(range_.from_us, MINUTE_US), floor(range_.to_us, MINUTE_US)
+    counted: Counted = "minutes" if (first, last) == (range_.from_us, range_.to_us) else "both"
     if fine or first >= last:
         first = last = range_.from_us
-    edges = (first, last) != (range_.from_us, range_.to_us)
-    return (
-        asdict(selection)
-        | _ends(range_)
-        | {
-            "minutes_from_us": first,
-            "minutes_to_us": last,
-            "edges": edges,
-            "per_ln": PER_LN,
-        }
-    )
+        counted = "attempts"
+    ends = {"minutes_from_us": first, "minutes_to_us": last, "per_ln": PER_LN}
+    return asdict(selection) | _ends(range_) | ends, counted
+
+
+def _padded(after: Key) -> list[str]:
+    """A key of any depth as the questions have it: with empty parts for those that are not asked. Nothing is before
+    all keys.
+    """
+    return [*after, *[""] * (len(SERIES_PARTS) - len(after))] if after else []

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from jobtide.query.answers import optional_text
-from jobtide.query.fleet_answers import EpochRow, WorkerRow
+from jobtide.query.answers import Completeness, optional_text
+from jobtide.query.fleet_answers import EpochRow, PartitionRow, WorkerRow
 from jobtide.query.job_answers import ErrorOut, EventRow, JobRow
 from jobtide.query.measures import Totals
 from jobtide.query.ranges import SECOND_US
-from jobtide.query.readers import Attempt, JobEvent
+from jobtide.query.readers import Attempt, JobEvent, Progress
 from jobtide.streams.events import time_text
 
 Row = tuple[Any, ...]
@@ -21,6 +22,23 @@ ALIVE_FOR_US = 60 * SECOND_US  # a worker that names no interval is taken for go
 def totals(columns: Row) -> Totals:
     """Nine counts, three histograms and three sums, in the order of `counted.sql`."""
     return Totals(*columns[:9], *map(dict, columns[9:12]), *columns[12:15])
+
+
+def progress(rows: Sequence[Row]) -> Progress:
+    """The rows of progress.sql. An idle partition is caught up and holds nobody back, unless its last minutes are
+    still to be rolled up."""
+    if not rows:
+        return Progress()
+    holding = [rolled for _, watermark, rolled, state, _ in rows if state != "idle" or rolled < watermark]
+    watermark_us = max(row[1] for row in rows)
+    partitions = [PartitionRow(partition=p, watermark=time_text(w), state=state) for p, w, _, state, _ in rows]
+    return Progress(watermark_us or None, min(holding, default=watermark_us) or None, partitions)
+
+
+def completeness(received: int | None, missing: int | None) -> Completeness:
+    """The row of completeness.sql."""
+    r, m = int(received or 0), int(missing or 0)
+    return Completeness(received=r, duplicates=None, missing=m, lost=None, unclean_epochs=None, ratio=ratio(r, m))
 
 
 def milliseconds(us: int | None) -> float | None:

@@ -14,10 +14,10 @@ from jobtide.query.answers import Completeness, Depth, Now
 from jobtide.query.fleet_answers import EpochRow, WorkerRow
 from jobtide.query.measures import Totals
 from jobtide.query.mirror import Mirror
-from jobtide.query.ranges import SECOND_US, Range, floor
+from jobtide.query.ranges import MINUTE_US, SECOND_US, Range, floor
 from jobtide.query.readers import Group, Progress, TotalsQuestion, TotalsReading, Unavailable
 from jobtide.query.selection import CLASS_DEPTH, QUEUE_DEPTH, Key, Selection
-from jobtide.streams.snapshots import SeriesSnapshot, WindowSnapshot
+from jobtide.streams.snapshots import WINDOWS_S, SeriesSnapshot
 
 STORE = "Redis"
 
@@ -39,12 +39,10 @@ class MirrorLive:
         if question.failed_first:
             groups = sorted(self._groups(members, window), key=lambda g: (-g.totals.failed, g.key))
             groups = [group for group in groups if group.totals.failed][: question.limit]
-            return TotalsReading(self.range(question.selection, question.range), groups, False)
-        keys = sorted(key for key in members if key > question.after)
+            return TotalsReading(self.range(question.range), groups, False)
+        keys = sorted(key for key in members if not question.after or key > question.after)
         page = {key: members[key] for key in keys[: question.limit]}
-        return TotalsReading(
-            self.range(question.selection, question.range), list(self._groups(page, window)), len(keys) > len(page)
-        )
+        return TotalsReading(self.range(question.range), list(self._groups(page, window)), len(keys) > len(page))
 
     def _members(self, selection: Selection, depth: int, window: str) -> dict[Key, list[SeriesSnapshot]]:
         """The selected series by their key of `depth`, those without anything now or in the window left out."""
@@ -74,23 +72,16 @@ class MirrorLive:
             self._sorted, self._sorted_shape = sorted(self._mirror.series), self._mirror.shape
         return self._sorted
 
-    def range(self, selection: Selection, asked: Range) -> Range:
-        """The window that the newest of the selected series has; without any, the one that ends where the stream has
-        come to.
-        """
-        newest: WindowSnapshot | None = None
-        for key in self._keys():
-            if selection.matches(key):
-                window = self._mirror.series[key].windows.get(asked.window or "")
-                if window is not None and (newest is None or window.to_us > newest.to_us):
-                    newest = window
-        if newest is not None:
-            return Range(newest.from_us, newest.to_us, asked.last, asked.window)
-        until = live_rows.complete_until_us(self._mirror.progress.values())
-        if until is None:
+    def range(self, asked: Range) -> Range:
+        """The window of `asked` as it is now. A series is told again only when something enters or leaves its windows:
+        its snapshot may be older, and what it counts is still true of this range."""
+        window, until = asked.window, live_rows.complete_until_us(self._mirror.progress.values())
+        to_us = max(self._mirror.ends_us, floor(until or 0, SECOND_US))
+        if window is None or not to_us:
             return asked
-        to_us = floor(until, SECOND_US)
-        return Range(max(0, to_us - (asked.to_us - asked.from_us)), to_us, asked.last, asked.window)
+        # The last minute rolls by the second; the longer ones begin at a whole minute.
+        start_us = to_us if window == "1m" else floor(to_us, MINUTE_US)
+        return Range(max(0, start_us - WINDOWS_S[window] * SECOND_US), to_us, asked.last, window)
 
     async def progress(self) -> Progress:
         self._require()

@@ -163,13 +163,13 @@ def completeness(rows: Iterable[tuple[Key, EpochRow]], watermark: int | None) ->
 
 
 def complete_until_us(entries: Iterable[ProgressSnapshot]) -> int | None:
-    """Everything before this is in the windows of all series."""
-    return min((entry.complete_until for entry in entries), default=None)
+    """Everything before this is in the windows of all series; None while one partition does not know (it says 0)."""
+    return min((entry.complete_until for entry in entries), default=0) or None
 
 
 def watermark_us(entries: Iterable[ProgressSnapshot]) -> int | None:
     """How far event time has come in any source partition."""
-    return max((source.watermark for entry in entries for source in entry.sources.values()), default=None)
+    return max((source.watermark for entry in entries for source in entry.sources.values()), default=0) or None
 
 
 def progress(entries: Iterable[ProgressSnapshot]) -> Progress:

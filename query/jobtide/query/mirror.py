@@ -56,6 +56,7 @@ class Mirror:
         self.unavailable: str | None = (
             "it has not been read yet"  # why nothing should be answered from here; None = fresh
         )
+        self.ends_us = 0  # where the newest windows end
         self.shape = 0  # changes whenever a key comes or goes
         self.classes: dict[Key, dict[Key, None]] = {}  # series by queue, in no order
         self.listeners: list[Callable[[SnapshotKind, Key], None]] = []
@@ -84,6 +85,8 @@ class Mirror:
                 "hot state not understood", extra={"kind": entry.kind, "field": entry.field, "reason": str(error)}
             )
             return False
+        if isinstance(value, SeriesSnapshot):
+            self.ends_us = max(self.ends_us, *(window.to_us for window in value.windows.values()), 0)
         known = table.get(key)
         if known == value:
             return False
@@ -95,6 +98,7 @@ class Mirror:
 
     def replace(self, entries: Iterable[Entry]) -> None:
         """Everything that the store holds, at one time: what it does not name is gone."""
+        self.ends_us = 0
         seen: set[tuple[SnapshotKind, Key]] = set()
         for entry in entries:
             seen.add((entry.kind, key_of(entry)))

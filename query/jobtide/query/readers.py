@@ -195,6 +195,6 @@ class LiveReader(TotalsReader, Protocol):
         """Per key and second since the epoch of the last minute: attempts that ended, of them failed."""
         ...
 
-    def range(self, selection: Selection, asked: Range) -> Range:
+    def range(self, asked: Range) -> Range:
         """What stretch of time the live window of `asked` is now."""
         ...

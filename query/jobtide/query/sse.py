@@ -36,8 +36,8 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, frames: AsyncGenerator[bytes, None]) -> None:
-        super().__init__(None, 200, HEADERS)
+    def __init__(self, frames: AsyncGenerator[bytes, None], status_code: int = 200) -> None:
+        super().__init__(None, status_code, HEADERS)
         self._frames = frames
         del self.headers["content-length"]
 

@@ -76,7 +76,7 @@ def _from_seconds(
         return None
     if not any(points.values()):
         return None
-    return cut(sources.live.range(selection, steps.range), f"{steps.step_s}s"), points, Chosen(sources.live, "live")
+    return cut(sources.live.range(steps.range), f"{steps.step_s}s"), points, Chosen(sources.live, "live")
 
 
 def _row(key: Key, steps: Steps, values: list[float | None]) -> SeriesRow:
