@@ -86,14 +86,15 @@ class Kafka:
     ) -> Process:
         """The process, not started; jars and Java found, storage formatted once. ConfigError says what is missing."""
         program, libs = java.find(), jars.find(tell)
-        self.directory.mkdir(parents=True, exist_ok=True)
-        properties = self.directory / "server.properties"
+        directory = self.directory.absolute()
+        directory.mkdir(parents=True, exist_ok=True)
+        properties = directory / "server.properties"
         properties.write_text(
             _PROPERTIES.format(
-                host=ports.LOOPBACK, port=self.port, controller_port=self.controller_port, directory=self.directory
+                host=ports.LOOPBACK, port=self.port, controller_port=self.controller_port, directory=directory
             )
         )
-        log4j2 = self.directory / "log4j2.xml"
+        log4j2 = directory / "log4j2.xml"
         log4j2.write_text((files(__package__) / "log4j2.xml").read_text())
         base = [str(program), *_JVM, f"-Dlog4j2.configurationFile={log4j2}", "-cp", f"{libs}/*"]
         self._format([*base, "kafka.tools.StorageTool"], properties)

@@ -41,8 +41,8 @@ class Process:
 
     def __init__(self, command: Command, run_dir: Path, log_dir: Path) -> None:
         self.command = command
-        self.log_path = log_dir / f"{command.name}.log"
-        self.claim_path = run_dir / f"{command.name}.claim"
+        self.log_path = log_dir.absolute() / f"{command.name}.log"
+        self.claim_path = run_dir.absolute() / f"{command.name}.claim"
         self._popen: subprocess.Popen[bytes] | None = None
         run_dir.mkdir(parents=True, exist_ok=True)
         log_dir.mkdir(parents=True, exist_ok=True)
@@ -61,6 +61,7 @@ class Process:
                 self._popen = subprocess.Popen(  # noqa: S603  # commands come from this package, never from a user
                     list(self.command.argv),
                     env={**os.environ, **self.command.env},
+                    cwd=self.claim_path.parent,  # what a process leaves in its directory stays in ours
                     stdin=subprocess.DEVNULL,
                     stdout=None if self.command.terminal else log,
                     stderr=log,

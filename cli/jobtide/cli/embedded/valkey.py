@@ -32,7 +32,7 @@ class Valkey:
         self.directory.mkdir(parents=True, exist_ok=True)
         argv = [
             str(binary()), "--bind", ports.LOOPBACK, "--port", str(self.port), "--protected-mode", "yes",
-            "--save", "", "--appendonly", "no", "--daemonize", "no", "--dir", str(self.directory),
+            "--save", "", "--appendonly", "no", "--daemonize", "no", "--dir", str(self.directory.absolute()),
             "--tcp-keepalive", "60", "--timeout", "0",
         ]  # fmt: skip
         command = Command(name="valkey", argv=argv, grace_s=5.0, orphan_signal=SIGTERM)

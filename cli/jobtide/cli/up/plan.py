@@ -117,7 +117,7 @@ def _environment(asked: Asked, directory: DataDirectory, plan: Plan) -> dict[str
         "JOBTIDE_CLICKHOUSE_URL": asked.clickhouse or f"chdb://{directory.history.absolute()}",
         "JOBTIDE_HTTP_HOST": ports.LOOPBACK,
         "JOBTIDE_HTTP_PORT": str(asked.port),
-        "JOBTIDE_DATA_DIR": str(directory.root),
+        "JOBTIDE_DATA_DIR": str(directory.root.absolute()),
     }
 
 
@@ -138,7 +138,7 @@ def _demo(asked: Asked, directory: DataDirectory, plan: Plan) -> None:
     http = plan.addresses["http"]
     commands = demo_parts.workers(demo_parts.environment(http, plan.addresses["redis"]))
     plan.stages.append([Part(Process(command, directory.run, directory.logs)) for command in commands])
-    view = demo_parts.table(http, str(directory.notes))
+    view = demo_parts.table(http, str(directory.notes.absolute()))
     plan.after_ready.append(Part(Process(view, directory.run, directory.logs)))
 
 
