@@ -1,6 +1,7 @@
 """What stage 2 should tell, computed the slow way: every record kept, every window summed up from all panes, each time.
 
-Shares nothing with `streams.windows` but the form of the records. Also the records themselves, as stage 1 would send them.
+Shares nothing with `streams.windows` but the form of the records. Also the records themselves, as stage 1 would send
+them.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ class Judge:
             self.at_us = max(self.at_us, min(self.watermarks.values()))
 
     def forget(self, series: bytes) -> None:
-        """What the hot state was told to remove is known no more; the next word on its gauges counts, whatever its version."""
+        """What was removed is known no more: the next word on its gauges counts, whatever its version."""
         for place in [place for place in self.gauges if place[0] == series]:
             del self.gauges[place]
 

@@ -110,7 +110,8 @@ class WindowFold:
             _, source, *parts, about = key.decode().split(SEPARATOR)
             self._queues.fold(int(source), tuple(parts), about, *_decode_notice(value))
         elif kind == LEDGER:
-            self._ledgers.fold(int(key.split(_SEPARATOR, 2)[1]), _decode_ledger(value), self._at_us)
+            now_us = self._watermarks.complete_until_us
+            self._ledgers.fold(int(key.split(_SEPARATOR, 2)[1]), _decode_ledger(value), now_us)
 
     def _advance(self) -> None:
         before_us, self._at_us = self._at_us, max(self._at_us, self._watermarks.complete_until_us)
