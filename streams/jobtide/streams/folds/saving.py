@@ -98,7 +98,8 @@ class Restorer:
     def _resume(self, applied: Applied) -> None:
         fold = self.fold
         fold.version, fold.high_us, fold.append_us = applied.version, applied.high_us, applied.append_us
-        fold.idle_us, fold.published_us = applied.idle_us, applied.published_us
+        # The watermark does not go back, not even if the disorder bound is larger now: panes behind it have been closed.
+        fold.idle_us, fold.published_us = max(applied.idle_us, applied.watermark_us), applied.published_us
         self._watermark_us = applied.watermark_us
         fold.lifecycles.memory.closed_total = applied.closed_total
         for name in Counters.__struct_fields__:
