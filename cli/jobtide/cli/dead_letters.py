@@ -81,9 +81,7 @@ def parse(key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, b
     try:
         faults = tuple(Fault(index, reason, detail) for index, reason, detail in orjson.loads(named["faults"]))
     except (KeyError, ValueError, TypeError):
-        faults = (
-            Fault(0, named.get("reason", b"unknown").decode(), named.get("detail", b"").decode(errors="replace")),
-        )
+        faults = (Fault(0, named.get("reason", b"unknown").decode(), named.get("detail", b"").decode(errors="replace")),)
     return Letter((key or b"").decode(errors="replace"), at_ms, value or b"", faults)
 
 

@@ -26,7 +26,7 @@ COMMANDS = {
     "topics": "Make the Kafka topics.",
     "version": "Print the version.",
 }
-_HIDDEN = {"edge", "demo"}
+_HIDDEN = {"edge", "demo", "probe"}
 
 
 class LazyGroup(click.Group):

@@ -16,15 +16,12 @@ http_port = click.option("--port", type=click.IntRange(0, 65535), help="Port to 
 everywhere = click.option(
     "--listen-everywhere",
     is_flag=True,
-    help="Allow JOBTIDE_HTTP_HOST=0.0.0.0. Only inside a container whose port is published to loopback: "
-    "there are no API keys yet.",
+    help="Allow JOBTIDE_HTTP_HOST=0.0.0.0. Only inside a container whose port is published to loopback: there are no API keys yet.",
 )
 
 
 _url = click.option("--url", help="Address of the running jobtide.  [default: of the `up` on --data, else port 8321]")
-_data = click.option(
-    "--data", type=click.Path(path_type=Path), default=DEFAULT, show_default=True, help="Directory of that `up`."
-)
+_data = click.option("--data", type=click.Path(path_type=Path), default=DEFAULT, show_default=True, help="Directory of that `up`.")
 
 
 def target(command: Callable[..., None]) -> Callable[..., None]:

@@ -1,17 +1,19 @@
 """Serves an ASGI application on a port until SIGINT or SIGTERM: uvicorn with the limits jobtide wants.
 
-Not an application. There are no API keys yet, so it refuses to bind anything but loopback, and on loopback it refuses
-requests that a web page of another origin made a browser send.
+Not an application. There are no API keys yet, so it refuses to bind anything but loopback, and it refuses requests that
+a web page of another origin made a browser send.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import uvicorn
 from fastapi import FastAPI
@@ -25,34 +27,50 @@ Beside = Callable[[asyncio.Event], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _FORBIDDEN = b'{"type":"about:blank","title":"Forbidden","status":403,"detail":"for local programs only"}'
-_LOCAL_NAMES = {"127.0.0.1", "localhost", "[::1]"}
 
 
 class LocalOnly:
-    """Keeps web pages out of a loopback port: Host must be a loopback name, and a browser must come from the same site.
+    """Keeps web pages out of a port without keys. Without it any page could read the API by DNS rebinding, or post events
+    with a form.
 
-    Without it any page could read the API by DNS rebinding, or post events with a form.
+    Host must be an address or a name without a dot (localhost, a container's name), which no page can be served under;
+    a browser must come from the same origin.
     """
 
     def __init__(self, app: App) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or self._allowed(dict(scope["headers"])):
+        if scope["type"] != "http" or allowed(dict(scope["headers"])):
             await self._app(scope, receive, send)
             return
         headers = [(b"content-type", b"application/problem+json")]
         await send({"type": "http.response.start", "status": 403, "headers": headers})
         await send({"type": "http.response.body", "body": _FORBIDDEN})
 
-    @staticmethod
-    def _allowed(headers: dict[bytes, bytes]) -> bool:
-        host = headers.get(b"host", b"").decode("latin-1").lower()
-        name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
-        if name not in _LOCAL_NAMES:
-            return False
-        origin = headers.get(b"origin")
-        return origin is None or origin.decode("latin-1").lower() == f"http://{host}"
+
+def allowed(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a request may come in, by its Host and Origin.
+
+    >>> [allowed({b"host": host}) for host in (b"127.0.0.1:8321", b"localhost:1", b"[::1]:8321", b"gateway", b"")]
+    [True, True, True, True, False]
+    >>> allowed({b"host": b"rebound.example:8321"}), allowed({b"host": b"localhost:1", b"origin": b"http://a.example"})
+    (False, False)
+    """
+    host = headers.get(b"host", b"").decode("latin-1").lower()
+    name = urlsplit(f"//{host}").hostname or ""
+    if not name or ("." in name and not _is_address(name)):
+        return False
+    origin = headers.get(b"origin")
+    return origin is None or origin.decode("latin-1").lower() == f"http://{host}"
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def listener(host: str, port: int, everywhere: bool = False) -> socket.socket:
@@ -61,18 +79,14 @@ def listener(host: str, port: int, everywhere: bool = False) -> socket.socket:
     `everywhere` is for containers, whose port is published to loopback only.
     """
     if not everywhere and not is_loopback(host):
-        raise ConfigError(
-            f"refusing to listen on {host}: there are no API keys yet, so JOBTIDE_HTTP_HOST must be a loopback address"
-        )
+        raise ConfigError(f"refusing to listen on {host}: there are no API keys yet, so JOBTIDE_HTTP_HOST must be a loopback address")
     bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))
     except OSError as error:
         bound.close()
-        raise ConfigError(
-            f"cannot listen on {host}:{port} ({error.strerror}): set JOBTIDE_HTTP_PORT or --port"
-        ) from None
+        raise ConfigError(f"cannot listen on {host}:{port} ({error.strerror}): set JOBTIDE_HTTP_PORT or --port") from None
     return bound
 
 
@@ -83,8 +97,7 @@ def serve(app: FastAPI, settings: Settings, everywhere: bool = False, beside: Be
     of the application's start are raised.
     """
     bound = listener(settings.http_host, settings.http_port, everywhere)
-    guarded: Any = app if everywhere else LocalOnly(app)
-    asyncio.run(_serve(app, _Server(_config(guarded)), bound, beside or _until))
+    asyncio.run(_serve(app, _Server(_config(LocalOnly(app))), bound, beside or _until))
 
 
 async def _serve(app: FastAPI, server: uvicorn.Server, bound: socket.socket, beside: Beside) -> None:

@@ -20,9 +20,7 @@ def command() -> None:
 
 @command.command("list")
 @_reasons
-@click.option(
-    "--samples", type=click.IntRange(0, 1000), default=3, show_default=True, help="Newest examples per reason."
-)
+@click.option("--samples", type=click.IntRange(0, 1000), default=3, show_default=True, help="Newest examples per reason.")
 def list_letters(reasons: tuple[str, ...], samples: int) -> None:
     """Count refused events by reason and show examples."""
     import asyncio

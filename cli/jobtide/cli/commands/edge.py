@@ -14,6 +14,7 @@ from jobtide.cli.options import http_port
 @http_port
 def command(port: int | None) -> None:
     """Run gateway, query API and history writer in one process."""
+    from jobtide.cli.history_meters import registered
     from jobtide.cli.options import start
     from jobtide.cli.serving import serve
     from jobtide.gateway import Gateway
@@ -24,8 +25,12 @@ def command(port: int | None) -> None:
     app = create_app(settings)
     Gateway(settings).join(app)
 
-    async def write_history(stop: asyncio.Event) -> None:
-        await history.run(settings, stop)
+    if not settings.clickhouse_url.startswith("chdb:"):
+        serve(app, settings)
+        return
+    metrics = registered()
 
-    embedded = settings.clickhouse_url.startswith("chdb:")
-    serve(app, settings, beside=write_history if embedded else None)
+    async def write_history(stop: asyncio.Event) -> None:
+        await history.run(settings, stop, metrics)
+
+    serve(app, settings, beside=write_history)

@@ -6,9 +6,11 @@ import click
 @click.command()
 def command() -> None:
     """Run the history writer: job.events → ClickHouse."""
+    from jobtide.cli import aside
+    from jobtide.cli.history_meters import registered
     from jobtide.cli.options import start
-    from jobtide.cli.signals import run_until_signalled
     from jobtide.sinks import history
 
     settings = start()
-    run_until_signalled(lambda stop: history.run(settings, stop))
+    metrics = registered()
+    aside.run(lambda stop: history.run(settings, stop, metrics), settings)

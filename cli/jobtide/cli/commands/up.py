@@ -28,9 +28,7 @@ from jobtide.cli.up.data import DEFAULT
 @click.option("--ephemeral", is_flag=True, help="In-memory broker instead of Kafka: no Java, nothing kept but history.")
 @click.option("--broker", metavar="HOST:PORT", envvar="JOBTIDE_BROKER", help="Use this Kafka, start none.")
 @click.option("--redis", metavar="URL", envvar="JOBTIDE_REDIS_URL", help="Use this Redis or Valkey, start none.")
-@click.option(
-    "--clickhouse", metavar="URL", envvar="JOBTIDE_CLICKHOUSE_URL", help="Use this ClickHouse, not the embedded engine."
-)
+@click.option("--clickhouse", metavar="URL", envvar="JOBTIDE_CLICKHOUSE_URL", help="Use this ClickHouse, not the embedded engine.")
 def command(
     data: Path,
     port: int | None,
@@ -54,10 +52,7 @@ def command(
     begun = time.monotonic()
     settings = load(os.environ, http_port=port, broker=broker, redis_url=redis, clickhouse_url=clickhouse)
     if not is_loopback(settings.http_host):
-        raise ConfigError(
-            f"refusing to listen on {settings.http_host}: there are no API keys yet, "
-            "so JOBTIDE_HTTP_HOST must be a loopback address"
-        )
+        raise ConfigError(f"refusing to listen on {settings.http_host}: there are no API keys yet, so JOBTIDE_HTTP_HOST must be a loopback address")
     directory = DataDirectory(data)
     directory.lock()
     end_leftovers(directory, kafka.GRACE_S)

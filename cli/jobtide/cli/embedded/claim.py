@@ -31,9 +31,7 @@ def take(path: Path, grace_s: float) -> int:
         while not locked(fd):
             if time.monotonic() > deadline + grace_s:
                 os.close(fd)
-                raise ConfigError(
-                    f"a process of an earlier run still holds {path} and does not end: stop it ({path.read_text()})"
-                )
+                raise ConfigError(f"a process of an earlier run still holds {path} and does not end: stop it ({path.read_text()})")
             if time.monotonic() > deadline:
                 end(path, signal.SIGKILL)
             time.sleep(_POLL_S)

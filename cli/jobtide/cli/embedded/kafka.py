@@ -81,26 +81,18 @@ class Kafka:
         """`host:port` for clients."""
         return f"{ports.LOOPBACK}:{self.port}"
 
-    def process(
-        self, run_dir: Path | None = None, log_dir: Path | None = None, tell: Callable[[str], None] = lambda line: None
-    ) -> Process:
+    def process(self, run_dir: Path | None = None, log_dir: Path | None = None, tell: Callable[[str], None] = lambda line: None) -> Process:
         """The process, not started; jars and Java found, storage formatted once. ConfigError says what is missing."""
         program, libs = java.find(), jars.find(tell)
         directory = self.directory.absolute()
         directory.mkdir(parents=True, exist_ok=True)
         properties = directory / "server.properties"
-        properties.write_text(
-            _PROPERTIES.format(
-                host=ports.LOOPBACK, port=self.port, controller_port=self.controller_port, directory=directory
-            )
-        )
+        properties.write_text(_PROPERTIES.format(host=ports.LOOPBACK, port=self.port, controller_port=self.controller_port, directory=directory))
         log4j2 = directory / "log4j2.xml"
         log4j2.write_text((files(__package__) / "log4j2.xml").read_text())
         base = [str(program), *_JVM, f"-Dlog4j2.configurationFile={log4j2}", "-cp", f"{libs}/*"]
         self._format([*base, "kafka.tools.StorageTool"], properties)
-        command = Command(
-            name="kafka", argv=[*base, "kafka.Kafka", str(properties)], grace_s=GRACE_S, orphan_signal=SIGTERM
-        )
+        command = Command(name="kafka", argv=[*base, "kafka.Kafka", str(properties)], grace_s=GRACE_S, orphan_signal=SIGTERM)
         return Process(command, run_dir or self.directory, log_dir or self.directory)
 
     def answers(self) -> bool:

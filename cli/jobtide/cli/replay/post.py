@@ -60,9 +60,7 @@ class Sender:
                 outcome.add(self.send(lines[half:]))
                 return outcome
             if status not in (0, 429, 503) and status < 500:
-                raise ConfigError(
-                    f"{self._address[0]}:{self._address[1]}{self._path} answered {status}: {_detail(body)}"
-                )
+                raise ConfigError(f"{self._address[0]}:{self._address[1]}{self._path} answered {status}: {_detail(body)}")
             if self._give_up.wait(wait_s) or time.monotonic() > deadline:
                 raise TransientError(f"no success for {PATIENCE_S:.0f} s: {_detail(body)}")
 

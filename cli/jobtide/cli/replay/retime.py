@@ -78,8 +78,8 @@ def tree_of(line: bytes) -> tuple[int, dict[str, Any]]:
 def run_name(start_us: int) -> str:
     """The name of a run that starts then (to the millisecond).
 
-    >>> run_name(1_795_000_000_123_456), start_of("1a1ed22a07b")
-    ('1a1ed22a07b', 1795000000123000)
+    >>> run_name(1_795_000_000_123_456), start_of("1a1ee565e7b")
+    ('1a1ee565e7b', 1795000000123000)
     """
     return f"{start_us // 1000:x}"
 

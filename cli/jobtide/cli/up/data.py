@@ -56,13 +56,10 @@ class DataDirectory:
             path = self.run / "up.lock"
             fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
-            raise ConfigError(
-                f"data directory {self.root} cannot be used ({error.strerror}): give --data DIR"
-            ) from None
+            raise ConfigError(f"data directory {self.root} cannot be used ({error.strerror}): give --data DIR") from None
         if not claim.locked(fd):
             raise ConfigError(
-                f"data directory {self.root} is in use by another `jobtide up` (process {claim.holder(path)}): "
-                "stop it, or give --data DIR"
+                f"data directory {self.root} is in use by another `jobtide up` (process {claim.holder(path)}): stop it, or give --data DIR"
             )
         os.ftruncate(fd, 0)
         claim.sign(fd, os.getpid())

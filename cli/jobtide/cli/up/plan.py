@@ -142,9 +142,7 @@ def _demo(asked: Asked, directory: DataDirectory, plan: Plan) -> None:
     plan.after_ready.append(Part(Process(view, directory.run, directory.logs)))
 
 
-def _part(
-    name: str, arguments: list[str], directory: DataDirectory, environment: Mapping[str, str], once: bool = False
-) -> Part:
+def _part(name: str, arguments: list[str], directory: DataDirectory, environment: Mapping[str, str], once: bool = False) -> Part:
     argv = [sys.executable, "-m", "jobtide.cli", *arguments]
     # Unbuffered, so that the last line before a crash is in the log.
     command = Command(name, argv, {**environment, "PYTHONUNBUFFERED": "1"})

@@ -11,9 +11,7 @@ from urllib.parse import urlsplit
 
 def edge_answers(http_address: str) -> Callable[[], bool]:
     """Ready to answer questions, and to take events (an empty request is taken only when Kafka could take events)."""
-    return lambda: (
-        _exchange(http_address, "GET", "/readyz")[0] == 200 and _exchange(http_address, "POST", "/v1/events")[0] == 202
-    )
+    return lambda: _exchange(http_address, "GET", "/readyz")[0] == 200 and _exchange(http_address, "POST", "/v1/events")[0] == 202
 
 
 def worker_answers(http_address: str) -> Callable[[], bool]:
