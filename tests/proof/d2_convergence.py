@@ -17,7 +17,6 @@ from typing import Any
 
 import msgspec
 import orjson
-
 from jobtide.streams.folds.attempts import FIELDS
 from jobtide.streams.folds.counters import Limits
 from jobtide.streams.folds.panes import Pane, merge
@@ -25,6 +24,7 @@ from jobtide.streams.folds.publication import Publisher
 from jobtide.streams.folds.records import PaneRecord, parse_pane_key
 from jobtide.streams.folds.saving import Restorer, save
 from jobtide.streams.folds.source import SourceFold
+
 from tests.proof import counting_oracle
 from tests.proof.job_events import MINUTE
 from tests.proof.job_log import (

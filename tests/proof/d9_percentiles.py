@@ -17,7 +17,6 @@ from random import Random
 from typing import Any
 
 import orjson
-
 from jobtide.streams.sketches import histogram
 
 QUANTILES = ("0.5", "0.9", "0.95", "0.99", "0.999")

@@ -9,7 +9,6 @@ from typing import Any
 from zlib import crc32
 
 import orjson
-
 from jobtide.streams.events import time_text
 
 START_US = 1_790_000_040_000_000  # a whole minute in September 2026

@@ -8,9 +8,7 @@ from typing import Any
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
-
-from jobtide.streams.events import Event, decode
-from jobtide.streams.folds import attempts
+from jobtide.streams.events import Event, Kind, decode
 from jobtide.streams.folds.attempts import (
     DEAD,
     ENQUEUED,
@@ -30,6 +28,7 @@ from jobtide.streams.folds.lifecycle import Lifecycles
 from jobtide.streams.folds.publication import Publisher
 from jobtide.streams.folds.saving import save
 from jobtide.streams.folds.source import SourceFold
+
 from tests.proof.job_events import MINUTE, SECOND, START_US, job_event, value_of
 from tests.properties.searching import searching
 
@@ -185,7 +184,7 @@ class Slow(Lifecycles):
     """Lifecycles with the general path only: each event's facts are joined, nothing is assumed of what came before."""
 
     def take(self, kind: int, event: Any, d: Any, at_us: int, append_us: int, watermark_us: int) -> None:
-        if kind in (attempts.Kind.HEARTBEAT, attempts.Kind.PROGRESS):
+        if kind in (Kind.HEARTBEAT, Kind.PROGRESS):
             return
         owner = (d.tenant, d.environment, d.system, d.queue)
         for key, known in facts_of(kind, d, at_us):

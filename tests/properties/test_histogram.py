@@ -10,7 +10,6 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from jobtide.streams.sketches.histogram import (
     GAMMA,
     RELATIVE_ERROR,
@@ -23,6 +22,7 @@ from jobtide.streams.sketches.histogram import (
     quantiles,
     representative,
 )
+
 from tests.proof import counting_oracle, d9_percentiles
 from tests.properties.searching import searching
 

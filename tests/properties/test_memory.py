@@ -9,7 +9,6 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from jobtide.streams.folds.attempts import ENQUEUED, FINISHED, STARTED
 from jobtide.streams.folds.counters import Limits
 from jobtide.streams.folds.lifecycle import occupies
@@ -18,6 +17,7 @@ from jobtide.streams.folds.publication import Publisher
 from jobtide.streams.folds.records import PaneRecord
 from jobtide.streams.folds.saving import Restorer, save
 from jobtide.streams.folds.source import SourceFold
+
 from tests.proof.job_events import MINUTE, SECOND, START_US, job_event, value_of
 from tests.properties.searching import searching
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from jobtide.streams.folds.attempts import ENQUEUED, FINISHED
 from jobtide.streams.folds.counters import Limits
 from jobtide.streams.folds.memory import hash_of, key_bytes
@@ -18,6 +17,7 @@ from jobtide.streams.folds.records import Record, parse_pane_key
 from jobtide.streams.folds.saving import APPLIED, MOST_EXPIRED, Restorer, save
 from jobtide.streams.folds.series import OTHER
 from jobtide.streams.folds.source import SourceFold
+
 from tests.proof.job_events import MINUTE, SECOND, START_US, job_event, value_of
 from tests.proof.job_log import PARTITIONS, Message, job_log, shuffled_and_duplicated
 from tests.properties.searching import searching
@@ -159,9 +159,9 @@ def test_at_the_series_limit_every_open_attempt_comes_back_to_its_own_series() -
     for number, (job_id, job_class) in enumerate([("z1", "First"), ("z2", "Second"), ("a1", "Third"), ("a2", "Fourth")]):
         feed(fold, [Message(START_US, enqueue(number, START_US, job_id=job_id, job_class=job_class))])
     again = restored(save(fold), limits)
-    end = [Message(START_US + SECOND, value_of(job_event("finished", START_US + SECOND, job_id=j, job_class=c))) for j, c in (("z1", "First"), ("z2", "Second"))]
     for each in (fold, again):
-        feed(each, end)
+        for job_id, job_class in (("z1", "First"), ("z2", "Second")):
+            feed(each, [Message(START_US + SECOND, value_of(job_event("finished", START_US + SECOND, job_id=job_id, job_class=job_class)))])
         minutes: Any = each.read()["minutes"]
         assert {key.job_class: counts[0][FINISHED] for (key, _), counts in minutes.items()} == {"First": 1, "Second": 1, OTHER: 0}
     assert again.read() == fold.read()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import pairwise
 
 import msgspec
 from hypothesis import example, given
 from hypothesis import strategies as st
-
 from jobtide.streams.folds import sequences
 from jobtide.streams.folds.sequences import (
     CLEAN_EXPIRY_US,
@@ -22,6 +22,7 @@ from jobtide.streams.folds.sequences import (
     missing,
     observe,
 )
+
 from tests.proof.job_events import MINUTE, SECOND, START_US
 from tests.properties.searching import searching
 
@@ -87,7 +88,7 @@ def test_received_duplicates_and_missing_are_exact(told: list[tuple[tuple[str, i
         assert epoch.clean == seen.clean
         for holes in (state.holes for state in epoch.lanes.values()):
             assert all(first <= last for first, last, _ in holes)
-            assert all(a[1] < b[0] for a, b in zip(holes, holes[1:], strict=False)), "holes overlap or are out of order"
+            assert all(a[1] < b[0] for a, b in pairwise(holes)), "holes overlap or are out of order"
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(epoch), type=Epoch) == epoch
 
 

@@ -11,7 +11,6 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from jobtide.streams.events import Reason
 from jobtide.streams.folds.attempts import ENQUEUED, FIELDS
 from jobtide.streams.folds.counters import Limits
@@ -20,6 +19,7 @@ from jobtide.streams.folds.publication import LEDGER_EVERY_US, Publisher
 from jobtide.streams.folds.records import LedgerRecord, PaneRecord, Record, Tick, panes_partition, parse_pane_key
 from jobtide.streams.folds.series import OTHER
 from jobtide.streams.folds.source import FUTURE_US, SourceFold
+
 from tests.proof import d2_convergence
 from tests.proof.d2_convergence import ARRANGEMENTS, Published, Worker, converge, differences, digest, drive
 from tests.proof.job_events import MINUTE, SECOND, START_US, job_event, lane_of, value_of
@@ -113,9 +113,7 @@ class Told:
 
     def collect(self) -> tuple[dict[tuple[int, int], PaneRecord], list[Tick]]:
         (records,) = self.publisher.collect("active")
-        panes = {
-            parse_pane_key(key)[:2]: msgspec.msgpack.decode(value or b"", type=PaneRecord) for key, value in records if key[:1] == b"p"
-        }
+        panes = {parse_pane_key(key)[:2]: msgspec.msgpack.decode(value or b"", type=PaneRecord) for key, value in records if key[:1] == b"p"}
         assert len(panes) == sum(key[:1] == b"p" for key, _ in records), "a pane twice in one publication"
         self.panes |= panes
         return panes, [msgspec.msgpack.decode(value or b"", type=Tick) for key, value in records if key[:1] == b"t"]
@@ -141,9 +139,7 @@ def test_a_pane_is_told_when_the_watermark_passes_its_end_and_after_each_revisio
                 counted[size_s][size_s, at_us // SECOND // size_s * size_s] += 1
         if publish:
             watermark_us = told.fold.watermark_us
-            ended = {
-                key: n for of_size in counted.values() for key, n in of_size.items() if (key[0] + key[1]) * SECOND <= watermark_us
-            }
+            ended = {key: n for of_size in counted.values() for key, n in of_size.items() if (key[0] + key[1]) * SECOND <= watermark_us}
             panes, ticks = told.collect()
             assert {key: record.pane.counts[ENQUEUED] for key, record in panes.items()} == dict(ended.items() - said.items())
             assert all(record.version == told.fold.version for record in panes.values())
@@ -391,7 +387,7 @@ def test_a_minute_is_the_sum_of_its_seconds() -> None:
         else:
             merge(seconds[series, start_s // 60 * 60, partition], record.pane)
     # A start that only the end tells, minutes later, is in the minute alone: those minutes may hold more than their seconds.
-    same = [key for key in minutes if minutes[key] == seconds[key]]
+    same = [place for place in minutes if minutes[place] == seconds[place]]
     assert len(same) > 0.8 * len(minutes)
-    for key, pane in minutes.items():
-        assert all(a >= b for a, b in zip(pane.counts, seconds[key].counts, strict=True)), (key, FIELDS)
+    for place, pane in minutes.items():
+        assert all(a >= b for a, b in zip(pane.counts, seconds[place].counts, strict=True)), (place, FIELDS)
