@@ -126,3 +126,15 @@ def _translated(error: Exception) -> Exception:
         isinstance(error, ResponseError) and not isinstance(error, ReadOnlyError | OutOfMemoryError)
     )
     return StoreRejected(f"Redis refused: {error}") if refused else TransientError(f"Redis: {error}")
+
+
+async def forget(settings: Settings) -> int:
+    """Remove every live answer, so that a rebuilt stream may start its versions anew. Returns the number of keys."""
+    client = redis.asyncio.Redis.from_url(settings.redis_url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S)
+    try:
+        keys = [key async for key in client.scan_iter(match=settings.redis_prefix + "*", count=1000)]
+        return sum([await client.unlink(key) for key in keys])
+    except RedisError as error:
+        raise _translated(error) from error
+    finally:
+        await client.aclose()

@@ -78,7 +78,7 @@ class CoalescingConsumer(driver.Consumer):
             await self.seek_wait(starts)
             for tp, offset in starts.items():
                 self._read_offset[tp] = offset or None
-                self._committed_offset[tp] = offset
+                self._committed_offset[tp] = None  # not known; the next commit says it again
             self._sought_generation = generation
 
     def seek_now(self, tp: TP, offset: int) -> None:

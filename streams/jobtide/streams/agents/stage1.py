@@ -75,6 +75,8 @@ class Stage1(Stage):
             await asyncio.sleep(0)
         self.checkpoints = checkpoints
         self.owned = {p: Owned(restorer.fold) for p, restorer in restorers.items()}
+        # Whoever wrote the checkpoint may have ended before it committed; on a silent partition nobody else would.
+        self.durable.update({p: owned.fold.version + 1 for p, owned in self.owned.items() if owned.fold.version >= 0})
         log.info("recovered %d partitions from %d checkpoint records in %.1f s", len(partitions), count, monotonic() - started)
 
     def next_offset(self, partition: int) -> int:
