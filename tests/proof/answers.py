@@ -69,10 +69,8 @@ class Comparison:
         if expected != found:
             self.wrong.append(f"{what}: expected {expected}, answered {found}")
 
-    def classes(
-        self, expected: Mapping[Series, Total], found: Mapping[Series, dict[str, Any]], what: str, wait_slack_ms: float = 0, run_slack_ms: float = 0
-    ) -> None:
-        """Counts exactly, percentiles within 1 % (or, where the oracle itself is late, the slack)."""
+    def counts(self, expected: Mapping[Series, Total], found: Mapping[Series, dict[str, Any]], what: str) -> None:
+        """The same series, and each count exactly."""
         found = {series: row for series, row in found.items() if any(row[name] for name in COUNTED)}
         self.equal(f"{what} series", sorted(expected), sorted(found))
         for series in expected.keys() & found.keys():
@@ -81,13 +79,18 @@ class Comparison:
                 self.equal(f"{what} {series} {name}", total.counts[name], row[name])
             self.equal(f"{what} {series} waits", len(total.waits), row["wait_ms"]["count"])
             self.equal(f"{what} {series} runs", len(total.runs), row["run_ms"]["count"])
-            self._stats(f"{what} {series} wait", total.waits, row["wait_ms"], wait_slack_ms, "wait")
-            self._stats(f"{what} {series} run", total.runs, row["run_ms"], run_slack_ms, "run")
 
-    def _stats(self, what: str, values: list[int], stats: Mapping[str, Any], slack_ms: float, kind: str) -> None:
+    def classes(self, expected: Mapping[Series, Total], found: Mapping[Series, dict[str, Any]], what: str) -> None:
+        """Counts exactly, percentiles within 1 %."""
+        self.counts(expected, found, what)
+        for series in expected.keys() & found.keys():
+            self._stats(f"{what} {series} wait", expected[series].waits, found[series]["wait_ms"], "wait")
+            self._stats(f"{what} {series} run", expected[series].runs, found[series]["run_ms"], "run")
+
+    def _stats(self, what: str, values: list[int], stats: Mapping[str, Any], kind: str) -> None:
         right = percentiles(values)
         for name in QUANTILES:
-            self.percentile(f"{what} {name}", right.get(name), stats[name], slack_ms, kind)
+            self.percentile(f"{what} {name}", right.get(name), stats[name], kind=kind)
 
     def percentile(self, what: str, right_us: int | None, found_ms: float | None, slack_ms: float = 0, kind: str = "wait") -> None:
         """One percentile."""
