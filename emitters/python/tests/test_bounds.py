@@ -76,9 +76,7 @@ def test_the_event_itself_is_never_dropped() -> None:
     assert "own" not in data
 
 
-@pytest.mark.parametrize(
-    "bad", [object(), {1: "int key"}, {"s": "\ud800"}, [b"bytes"], 2**70, math.nan, {"a": {"\udfff": 1}}]
-)
+@pytest.mark.parametrize("bad", [object(), {1: "int key"}, {"s": "\ud800"}, [b"bytes"], 2**70, math.nan, {"a": {"\udfff": 1}}])
 def test_values_that_are_no_json_do_not_lose_the_event(bad: object) -> None:
     data, _ = serialized(event(own=bad))
     assert data["job_id"] == "1"
@@ -122,8 +120,6 @@ def test_a_deep_recursion_gives_a_bounded_backtrace() -> None:
     assert sys.getrecursionlimit() > 500
 
 
-@pytest.mark.parametrize(
-    ("us", "ms"), [(0, 0.0), (1, 0.001), (1_234_567, 1234.567), (-5, 0.0), (10**18, 31_622_400_000.0)]
-)
+@pytest.mark.parametrize(("us", "ms"), [(0, 0.0), (1, 0.001), (1_234_567, 1234.567), (-5, 0.0), (10**18, 31_622_400_000.0)])
 def test_milliseconds(us: int, ms: float) -> None:
     assert bounds.milliseconds(us) == ms

@@ -273,9 +273,7 @@ def test_rq_with_one_hook_broken(rq_connection: Any, rq_hooks: Any, site: str) -
 
 
 @pytest.mark.parametrize("inside", INSIDE)
-def test_rq_with_a_broken_emitter(
-    rq_connection: Any, rq_hooks: Any, inside: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rq_with_a_broken_emitter(rq_connection: Any, rq_hooks: Any, inside: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import rq
 
     truth = rq_truth(rq_connection, rq.SimpleWorker)

@@ -134,9 +134,7 @@ def test_one_event_that_is_never_taken_does_not_hold_up_the_others(to_gateway: E
     until(lambda: len(subjects(gateway)) == 3)
 
 
-def test_refused_events_are_logged_once(
-    to_gateway: Emitter, gateway: Gateway, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_refused_events_are_logged_once(to_gateway: Emitter, gateway: Gateway, caplog: pytest.LogCaptureFixture) -> None:
     answer = orjson.dumps({"accepted": 0, "rejected": [{"line": 1, "reason": "bad_name"}]})
     gateway.answers = [(202, {}, answer)] * 2
     for _ in range(2):

@@ -14,9 +14,7 @@ from test_flusher import enqueue, until
 
 @pytest.fixture(params=["confluent", "aiokafka"])
 def to_kafka(request: pytest.FixtureRequest, kafka_broker: str, topic: str) -> Iterator[Emitter]:
-    yield jobtide_emitter.configure(
-        broker=kafka_broker, topic=topic, client=request.param, linger_ms=20, request_timeout_ms=5000
-    )
+    yield jobtide_emitter.configure(broker=kafka_broker, topic=topic, client=request.param, linger_ms=20, request_timeout_ms=5000)
 
 
 def test_every_event_lies_on_the_partition_of_its_lane(to_kafka: Emitter, kafka_broker: str, topic: str) -> None:
@@ -50,9 +48,7 @@ def test_a_topic_that_is_not_there_is_waited_for(kafka_broker: str, topic: str) 
     admin.delete_topics([name])[name].result(30)
 
 
-def test_partitions_that_do_not_divide_64_are_refused(
-    kafka_broker: str, topic: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_partitions_that_do_not_divide_64_are_refused(kafka_broker: str, topic: str, caplog: pytest.LogCaptureFixture) -> None:
     name = f"{topic}.six"
     admin = AdminClient({"bootstrap.servers": kafka_broker})
     admin.create_topics([NewTopic(name, 6, 1)])[name].result(30)
@@ -65,9 +61,7 @@ def test_partitions_that_do_not_divide_64_are_refused(
 
 @pytest.mark.parametrize("client", ["confluent", "aiokafka"])
 def test_no_broker_is_an_outage_with_bounded_waits(client: str, no_errors: None) -> None:
-    emitter = jobtide_emitter.configure(
-        broker="127.0.0.1:9", topic="t", client=client, linger_ms=0, request_timeout_ms=500
-    )
+    emitter = jobtide_emitter.configure(broker="127.0.0.1:9", topic="t", client=client, linger_ms=0, request_timeout_ms=500)
     enqueue(emitter, 10)
     until(lambda: emitter._flusher.down, 20)
     began = time.monotonic()

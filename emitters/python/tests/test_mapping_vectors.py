@@ -61,13 +61,9 @@ class PlayCelery(Play):
             "task_failure": lambda: running.failure(
                 sender=task, task_id=native["task_id"], exception=exception_of(native["exception"]), einfo=einfo(native)
             ),
-            "task_retry": lambda: running.retry(
-                sender=task, request=task.request, reason=reason(native), einfo=einfo(native)
-            ),
+            "task_retry": lambda: running.retry(sender=task, request=task.request, reason=reason(native), einfo=einfo(native)),
             "task_postrun": lambda: running.postrun(task=task, state=native["state"]),
-            "task_revoked": lambda: lost.revoked(
-                sender=task, request=task.request, terminated=native["terminated"], expired=native["expired"]
-            ),
+            "task_revoked": lambda: lost.revoked(sender=task, request=task.request, terminated=native["terminated"], expired=native["expired"]),
         }[step["hook"]]
         hook()
         return {"headers": {"jobtide_enqueued_at": (native.get("headers") or {}).get("jobtide_enqueued_at")}}

@@ -11,9 +11,7 @@ def record(order: int, lane: int = 0, seq: int = 0, size: int = 50) -> Record:
     return Record(order, lane, seq, orjson.dumps({"data": "x" * size}))
 
 
-@pytest.mark.parametrize(
-    ("key", "lane"), [("acme/celery/7f0c", 8), ("a/rq/ü", lane_of("a/rq/ü")), ("t/sidekiq/q/default", None)]
-)
+@pytest.mark.parametrize(("key", "lane"), [("acme/celery/7f0c", 8), ("a/rq/ü", lane_of("a/rq/ü")), ("t/sidekiq/q/default", None)])
 def test_a_lane_is_crc32_of_the_utf8_bytes(key: str, lane: int | None) -> None:
     # Bitwise, as the polynomial says: not zlib again.
     crc = 0xFFFFFFFF
@@ -55,12 +53,7 @@ def test_packs_stay_within_256_kib() -> None:
 
 
 def test_ids_differ_wherever_numbers_do() -> None:
-    ids = {
-        orjson.loads(text_of(record(1, lane, seq), epoch))["id"]
-        for lane in (1, 11)
-        for seq in (1, 11)
-        for epoch in ("e" * 16, "f" * 16)
-    }
+    ids = {orjson.loads(text_of(record(1, lane, seq), epoch))["id"] for lane in (1, 11) for seq in (1, 11) for epoch in ("e" * 16, "f" * 16)}
     assert len(ids) == 8
 
 

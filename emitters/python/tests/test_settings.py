@@ -104,9 +104,7 @@ def test_every_setting_is_in_the_readme_with_its_default(setting: object) -> Non
     assert f"| {shown} |" in line
 
 
-def test_a_wrong_environment_turns_it_off_and_says_so(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_wrong_environment_turns_it_off_and_says_so(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setenv(PREFIX + "TENANT", "NOT OK")
     monkeypatch.setattr("jobtide_emitter.process._current", None)
     assert not jobtide_emitter.emitter().enabled

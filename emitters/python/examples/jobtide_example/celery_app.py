@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from datetime import UTC, datetime
 from typing import Any
 
 import jobtide_emitter.celery
@@ -50,6 +51,7 @@ def enqueue_later(plan: Plan, delay_s: float) -> str:
     """The same, to run not before `delay_s` from now."""
     job_id = str(uuid.uuid4())
     task = f"shop.{plan.job_class}"
-    shop.enqueueing(BACKEND, QUEUE, task, job_id, plan, run_at=oracle.now_us() + int(delay_s * 1e6))
-    app.send_task(task, (plan.as_argument(),), task_id=job_id, countdown=delay_s)
+    run_at = oracle.now_us() + int(delay_s * 1e6)
+    shop.enqueueing(BACKEND, QUEUE, task, job_id, plan, run_at=run_at)
+    app.send_task(task, (plan.as_argument(),), task_id=job_id, eta=datetime.fromtimestamp(run_at / 1e6, UTC))
     return job_id

@@ -16,9 +16,7 @@ class OutOfStockError(Exception):
     """Why the shop's jobs fail."""
 
 
-def work(
-    backend: str, job_class: str, job_id: str, attempt: int, argument: dict[str, Any], retry: Retry | None = None
-) -> None:
+def work(backend: str, job_class: str, job_id: str, attempt: int, argument: dict[str, Any], retry: Retry | None = None) -> None:
     """One attempt. Raises OutOfStockError when the plan says so, or what `retry(error)` makes of it where the body
     itself asks the backend for a retry; that is part of the body's run time."""
     began_ns = time.monotonic_ns()

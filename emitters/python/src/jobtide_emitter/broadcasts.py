@@ -47,10 +47,7 @@ def worker_slices(facts: dict[str, Any], held: list[Held], complete: bool, parti
 def _running(held: list[Held], complete: bool) -> dict[str, Any]:
     return {
         "busy": len(held),
-        "running": [
-            {member: value for member, value in attempt._asdict().items() if value is not None}
-            for attempt in held[:MAX_RUNNING]
-        ],
+        "running": [{member: value for member, value in attempt._asdict().items() if value is not None} for attempt in held[:MAX_RUNNING]],
         "complete": complete and len(held) <= MAX_RUNNING,
     }
 

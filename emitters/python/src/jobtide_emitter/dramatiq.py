@@ -102,17 +102,13 @@ class JobtideMiddleware(Middleware):
         enqueued_us = _us(message.options.get(ENQUEUED_AT))
         if enqueued_us is None:  # enqueued by somebody without our hook
             enqueued_us = message.options.get("requeue_timestamp", message.message_timestamp) * 1000
-        run = emitter().job_started(
-            job, _worker_id(), enqueued_at_us=enqueued_us, run_at_us=_us(message.options.get(RUN_AT))
-        )
+        run = emitter().job_started(job, _worker_id(), enqueued_at_us=enqueued_us, run_at_us=_us(message.options.get(RUN_AT)))
         current.run = run
         queue = run.job.facts["queue"]
         self._held[message.message_id] = Held(queue, run.job.id, run.job.attempt, text_of(run.started_us))
 
     @guarded("dramatiq.after_process_message")
-    def after_process_message(
-        self, broker: Any, message: Any, *, result: Any = None, exception: BaseException | None = None
-    ) -> None:
+    def after_process_message(self, broker: Any, message: Any, *, result: Any = None, exception: BaseException | None = None) -> None:
         """The actor returned or raised; the other middlewares decide next what follows."""
         current = self._current
         if current.run is None:

@@ -43,12 +43,8 @@ class Settings:
     queue_events: int = _setting(20_000, "events kept while nothing can be delivered; at least 100")
     queue_bytes: int = _setting(16 << 20, "bytes of them; at least 65536")
     linger_ms: int = _setting(50, "how long the first event of a pack waits for company")
-    flush_timeout_ms: int = _setting(
-        2_000, "longest wait when a process ends; near zero while delivery is known to fail"
-    )
-    request_timeout_ms: int = _setting(
-        5_000, "longest wait for one answer of broker or gateway, in the background thread"
-    )
+    flush_timeout_ms: int = _setting(2_000, "longest wait when a process ends; near zero while delivery is known to fail")
+    request_timeout_ms: int = _setting(5_000, "longest wait for one answer of broker or gateway, in the background thread")
     heartbeat_ms: int = _setting(10_000, "time between two heartbeats of a worker")
     stats_ms: int = _setting(10_000, "time between two emitter.stats of a process")
     error_detail: str = _setting("full", "what leaves of an error: class, message, or full (with backtrace)")

@@ -38,9 +38,7 @@ class Broadcaster(Protocol):
     def wake(self) -> None:
         """Makes the background thread look for what is due."""
 
-    def emit(
-        self, kind: str, data: dict[str, Any], *, partitionkey: str, lane: int, subject: str, at_us: int, rank: int
-    ) -> None:
+    def emit(self, kind: str, data: dict[str, Any], *, partitionkey: str, lane: int, subject: str, at_us: int, rank: int) -> None:
         """Takes one event."""
 
 
@@ -109,9 +107,7 @@ class Worker:
         more.setdefault("status", "stopping" if self._stopping else "busy" if held else "idle")
         facts = {**self._facts, **more}
         for lane, data in worker_slices(facts, held, complete, self._emitter.partitions):
-            self._emitter.emit(
-                kind, data, partitionkey=self._key, lane=lane, subject=facts["worker_id"], at_us=at_us, rank=rank
-            )
+            self._emitter.emit(kind, data, partitionkey=self._key, lane=lane, subject=facts["worker_id"], at_us=at_us, rank=rank)
 
     def _holding(self) -> tuple[list[Held], bool]:
         """What the worker holds. Backends keep it in sets that other threads change: a few tries, else incomplete."""

@@ -35,8 +35,9 @@ def received(request: Any, **_: Any) -> None:
 
 
 def run_of(task: Any, task_id: str) -> Run | None:
-    """The run of a task whose process is gone; None if this process never received it."""
-    request = _received.get(task_id)
+    """The run of a task whose process is gone; None if this process never received it, or was asked before: a hard
+    time limit comes twice, as itself and as the loss of the process."""
+    request = _received.pop(task_id, None)
     if request is None:
         return None
     job = _job(request, task.max_retries)

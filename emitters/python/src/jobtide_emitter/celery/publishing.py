@@ -26,6 +26,11 @@ class Published(NamedTuple):
     at_us: int
     run_at_us: int | None
 
+    @property
+    def eligible_us(self) -> int:
+        """Not before this can it start."""
+        return self.at_us if self.run_at_us is None else self.run_at_us
+
 
 running_here: set[str] = set()  # ids of the tasks whose bodies run in this process
 _retries: OrderedDict[tuple[str, int], Published] = OrderedDict()  # by id and the attempt that is retried

@@ -38,9 +38,7 @@ def prerun(task: Any, **_: Any) -> None:
     setattr(
         request,
         _RUN,
-        emitter().job_started(
-            job, worker_id, enqueued_at_us=enqueued_us_of(request), run_at_us=us_or_none(request.eta)
-        ),
+        emitter().job_started(job, worker_id, enqueued_at_us=enqueued_us_of(request), run_at_us=us_or_none(request.eta)),
     )
 
 
@@ -76,10 +74,7 @@ def retry(sender: Any, request: Any, reason: Any = None, einfo: Any = None, **_:
     cause = getattr(reason, "exc", None) or reason
     run.failed(emitter().error(cause, backtrace=getattr(einfo, "traceback", None)))
     published = retry_of(run.job)
-    if published is None:
-        run_at_us = _when(reason)
-    else:
-        run_at_us = published.at_us if published.run_at_us is None else published.run_at_us
+    run_at_us = _when(reason) if published is None else published.eligible_us
     emitter().job_retry_scheduled(run.job, run_at_us, at_us=run.ended_us, worker_id=run.worker_id)
 
 

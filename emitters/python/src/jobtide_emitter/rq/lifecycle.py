@@ -60,5 +60,9 @@ def offline(_token: None, _result: Any, _worker: Any, *_: Any, **__: Any) -> Non
 @guarded("rq.horse_done")
 def horse_done(worker: Any) -> None:
     """Always after perform_job: a work horse ends by os._exit right after."""
-    if worker.is_horse:
+    if not worker.is_horse:
+        return
+    if emitter().in_relay:
         emitter().flush()
+    else:
+        emitter().close()

@@ -74,9 +74,7 @@ def before_failure(worker: Any, job: Any, *_: Any, **__: Any) -> bool:
 
 
 @guarded("rq.after_failure")
-def after_failure(
-    stopped: bool | None, _result: Any, worker: Any, job: Any, *_: Any, exc_string: str = "", **__: Any
-) -> None:
+def after_failure(stopped: bool | None, _result: Any, worker: Any, job: Any, *_: Any, exc_string: str = "", **__: Any) -> None:
     """After handle_job_failure or handle_job_retry."""
     if emitter().enabled:
         run = state_of(job).run or _run_of_killed(worker, job)

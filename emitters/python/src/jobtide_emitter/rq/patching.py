@@ -19,9 +19,7 @@ After = Callable[..., None]
 _originals: list[tuple[type, str, Any]] = []
 
 
-def around(
-    owner: type, name: str, *, before: Before | None = None, after: After | None = None, always: After | None = None
-) -> None:
+def around(owner: type, name: str, *, before: Before | None = None, after: After | None = None, always: After | None = None) -> None:
     """`before(self, *args, **kwargs)` gives a token; `after(token, result, self, *args, **kwargs)` follows a call that
     returned; `always(self)` follows every call. All three are guarded functions."""
     original = owner.__dict__.get(name)

@@ -106,9 +106,7 @@ class AiokafkaTransport:
             ("content-type", pack.content_type.encode()),
             ("sent_at", str(time.time_ns() // 1_000_000).encode()),
         ]
-        receipt = self._producer.send_and_wait(
-            self._settings.topic, pack.value, partition=pack.partition, headers=headers
-        )
+        receipt = self._producer.send_and_wait(self._settings.topic, pack.value, partition=pack.partition, headers=headers)
         await asyncio.wait_for(receipt, self._timeout_s)
 
 
