@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from datetime import timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import jobtide_emitter.rq
@@ -53,8 +53,10 @@ def enqueue(plan: Plan) -> str:
 
 def enqueue_later(plan: Plan, delay_s: float) -> str:
     """The same, to run not before `delay_s` from now (RQ keeps whole seconds)."""
-    job_id, function = _announce(plan, (oracle.now_us() + int(delay_s * 1e6)) // 1_000_000 * 1_000_000)
-    queue.enqueue_in(timedelta(seconds=delay_s), function, plan.as_argument(), job_id=job_id, retry=_retry(plan), result_ttl=60)
+    run_at = (oracle.now_us() + int(delay_s * 1e6)) // 1_000_000 * 1_000_000
+    job_id, function = _announce(plan, run_at)
+    moment = datetime.fromtimestamp(run_at / 1e6, UTC)
+    queue.enqueue_at(moment, function, plan.as_argument(), job_id=job_id, retry=_retry(plan), result_ttl=60)
     return job_id
 
 
