@@ -62,11 +62,13 @@ def test_nothing_is_published_beyond_loopback(services: dict[str, Any]) -> None:
 def test_no_password_has_a_default(raw: str) -> None:
     with pytest.raises(KeyError):
         substituted(raw, {})
-    plain = yaml.safe_load(raw)
-    for name, service in plain["services"].items():
+    uses = re.findall(r"\$\{(\w+)([^}]*)\}", raw)
+    assert {name for name, _ in uses} >= set(SECRETS)
+    assert all(rest.startswith(":?") for name, rest in uses if name in SECRETS)
+    for name, service in yaml.safe_load(raw)["services"].items():
         for variable, text in service.get("environment", {}).items():
             if "PASSWORD" in variable or variable.endswith("AUTH"):
-                assert str(text).startswith("${") and ":?" in text, f"{name}: {variable}"
+                assert str(text).startswith("${"), f"{name}: {variable} is written out"
     for line in (ROOT / ".env.example").read_text().splitlines():
         assert "PASSWORD" not in line or line.endswith("PASSWORD=")
 
