@@ -3,13 +3,16 @@ engines for history.
 """
 
 import asyncio
+import dataclasses
 import random
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+import jsonschema_rs
 import pytest
 from jobtide.query.app import create_app
 from jobtide.streams.events import time_text, time_us
@@ -393,3 +396,95 @@ def test_percentiles_of_a_queue_are_those_of_its_attempts_not_an_average(running
     facts = [f for f in running.world.facts if f.key[:4] == ("acme", "default", "celery", "mail")]
     answer: dict[str, Any] = running.api.get("/v1/queues", last="3h", tenant="acme", system="celery", queue="mail")
     assert_stats(answer["items"][0]["run_ms"], counted(facts, *ends(answer))["run"])
+
+
+WEIRD = [
+    "", " ", "0", "-1", "1", "15m", "1h", "3h", "9999999999d", "٣m", "null", "None", "true", "NaN", "inf", "1e9", "'", '"', "\\", "\\'", "%", "%00", "\x00",
+    "\n", "\t", "é", "日本", "\U0001f600", "{tenant:String}", "{}", "' OR 1=1 --", "; DROP TABLE job_events", "a" * 900, "a" * 2000, "2026-01-01T00:00:00Z",
+    "2026-13-01T00:00:00Z", "1970-01-01T00:00:00Z", "2099-12-31T23:59:59.999999Z", "2026-01-01T00:00:00+23:59", "0001-01-01T00:00:00+23:00",
+    "9999-12-31T23:59:59-23:59", "failed", "dead", "wait_p95", "throughput", "auto", "7s", "1w", "queue", "acme", "mail", "job/7",
+]  # fmt: skip
+PARAMS = (
+    "tenant", "environment", "system", "queue", "job_class", "last", "from", "to", "limit", "cursor", "state", "job_id", "worker_id", "error_class",
+    "metric", "step", "by", "unknown",
+)  # fmt: skip
+PATHS = ("/v1/overview", "/v1/queues", "/v1/classes", "/v1/series", "/v1/jobs", "/v1/workers", "/v1/completeness")
+
+
+def test_whatever_is_asked_the_answer_is_json_and_never_our_fault(running: Set) -> None:
+    """200 requests of a fixed seed, half of them with mostly sound parameters: 200, 404 or a 422 that names the parameter."""
+    r = random.Random(20261122)
+    seen: dict[int, int] = {}
+    for number in range(200):
+        path = r.choice(PATHS)
+        if number % 10 == 0:
+            path = f"/v1/jobs/{quote(r.choice(WEIRD) or 'x', safe='')}/timeline"
+        params: list[tuple[str, str]] = [(r.choice(PARAMS), r.choice(WEIRD)) for _ in range(r.randrange(4))]
+        if number % 2:
+            sound = {"tenant": "acme", "last": r.choice(["5m", "2h", "9d"]), "limit": str(r.randrange(1, 9)), "queue": r.choice(WEIRD) or "x"}
+            params = [(name, value) for name, value in sound.items() if r.random() < 0.6]
+        if path == "/v1/series":
+            params.append(("metric", r.choice(["finished", "run_p99", "failure_rate"])))
+        answer = running.api.client.get(path, params=params)
+        asked = f"{answer.request.url} → {answer.text[:300]}"
+        assert answer.status_code in (200, 404, 422), asked
+        assert answer.headers["content-type"] == ("application/json" if answer.status_code == 200 else "application/problem+json"), asked
+        if answer.status_code == 422:
+            assert all(fault["param"] in (*PARAMS, "job_id") for fault in answer.json()["errors"]), asked
+        seen[answer.status_code] = seen.get(answer.status_code, 0) + 1
+    assert seen[200] > 30, seen
+    assert seen[422] > 30, seen
+    for text in WEIRD:
+        with_id = running.api.client.get("/v1/live", params={"tenant": text, "last": "x"})
+        assert with_id.status_code == 422
+
+
+def test_faults_of_every_kind_are_problems(running: Set) -> None:
+    for method, path, status in (("GET", "/v2", 404), ("POST", "/v1/classes", 405), ("GET", "/v1/classes?limit=0", 422), ("GET", "/v1/series", 422)):
+        answer = running.api.client.request(method, path)
+        problem = answer.json()
+        assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+        assert (problem["status"], problem["type"], problem["instance"]) == (status, "about:blank", path.split("?")[0])
+        assert problem["title"]
+        assert problem["detail"]
+
+
+def test_the_openapi_document_describes_what_is_answered(running: Set) -> None:
+    document: dict[str, Any] = running.api.get("/openapi.json")
+    assert {path for path in document["paths"] if path.startswith("/v1/")} == {*PATHS, "/v1/jobs/{job_id}/timeline", "/v1/live"}
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            assert operation["summary"], path
+            if path.startswith("/v1/"):
+                assert "application/problem+json" in operation["responses"]["422"]["content"]
+                assert all(parameter.get("description") for parameter in operation["parameters"]), path
+    validator = jsonschema_rs.validator_for(
+        {"$ref": "#/components/schemas/Page_ClassRow_", "components": document["components"]}
+    )
+    validator.validate(running.api.get("/v1/classes", last="3h"))
+    row = document["components"]["schemas"]["ClassRow"]
+    in_the_issue = {
+        "tenant", "environment", "system", "queue", "job_class", "enqueued", "started", "finished", "failed", "retried", "dead", "discarded",
+        "in_flight", "wait_ms", "run_ms",
+    }  # fmt: skip
+    assert in_the_issue <= set(row["required"])
+    assert set(document["components"]["schemas"]["Stats"]["properties"]) == {"count", "p50", "p90", "p95", "p99", "max"}
+
+
+def test_without_hot_state_history_answers_and_says_so(running: Set) -> None:
+    """Redis is there, but no stream worker has ever written under this prefix."""
+    settings = dataclasses.replace(running.settings, redis_prefix="query-nobody-writes:")
+    with serving(create_app(settings)) as api:
+        api.wait_for("/readyz")
+        for path, depth in (("/v1/classes", 5), ("/v1/queues", 4)):
+            answer: dict[str, Any] = api.get(path, last="1h", limit=1000)
+            assert answer["source"] == "history"
+            assert "Redis" in answer["degraded"][0]
+            from_us, to_us = ends(answer)
+            assert (to_us - from_us) in (60 * MINUTE, 61 * MINUTE)
+            for row in answer["items"]:
+                assert_row(row, [f for f in running.world.facts if f.key[:depth] == key_of(row, depth)], from_us, to_us)
+                assert row["in_flight"] is None
+        assert api.get("/v1/overview", last="1h")["workers"] is None
+        assert api.get("/v1/completeness", last="1h")["source"] == "history"
+        assert api.client.get("/v1/workers").status_code == 200

@@ -63,6 +63,7 @@ class Feed:
         self._ring_keys = 0
         self._changed: dict[Change, None] = {}
         self._wake = asyncio.Event()
+        self._ticking = asyncio.Lock()  # frames of one change must not be overtaken by those of the next
         self._told_unavailable = mirror.unavailable
         mirror.listeners.append(self._note)
 
@@ -81,14 +82,15 @@ class Feed:
 
     async def tick(self) -> None:
         """Number what changed since the last tick, and tell whoever it concerns."""
-        self._wake.clear()
-        changed, self._changed = frozenset(self._changed), {}
-        news = self._mirror.unavailable != self._told_unavailable
-        self._told_unavailable = self._mirror.unavailable
-        if changed:
-            self._number(changed)
-        if changed or news:
-            await self._tell(changed, news)
+        async with self._ticking:
+            self._wake.clear()
+            changed, self._changed = frozenset(self._changed), {}
+            news = self._mirror.unavailable != self._told_unavailable
+            self._told_unavailable = self._mirror.unavailable
+            if changed:
+                self._number(changed)
+            if changed or news:
+                await self._tell(changed, news)
 
     def _number(self, changed: frozenset[Change]) -> None:
         self.n += 1
@@ -124,6 +126,7 @@ class Feed:
 
     async def stream(self, topic: Topic, last_event_id: str | None) -> AsyncGenerator[bytes, None]:
         """The frames of one client, from a snapshot or from where it was, until it is lost."""
+        await self.tick()  # what changed before it came is for the others
         subscriber = Subscriber(topic)
         self.subscribers[subscriber] = None
         try:

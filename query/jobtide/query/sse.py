@@ -5,6 +5,7 @@ Not what is sent (`frames`) nor to whom (`feed`).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -14,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 PIECE_BYTES = 64 << 10  # so that a large frame does not lie in the socket's buffer as a whole
 SEND_TIMEOUT_S = 30.0  # a client that takes nothing for so long is gone, whatever its socket says
+END_TIMEOUT_S = 0.5
 HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
 
@@ -43,31 +45,29 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        async with anyio.create_task_group() as tasks:
+        try:
+            async with anyio.create_task_group() as tasks:
 
-            async def leave_with_client() -> None:
-                while (await receive())["type"] != "http.disconnect":
-                    pass
+                async def leave_with_client() -> None:
+                    while (await receive())["type"] != "http.disconnect":
+                        pass
+                    tasks.cancel_scope.cancel()
+
+                tasks.start_soon(leave_with_client)
+                await self._send_all(send)
                 tasks.cancel_scope.cancel()
+        except asyncio.CancelledError:
+            pass  # the server stops and has waited long enough: a stream has no better end than this
+        with anyio.move_on_after(END_TIMEOUT_S, shield=True):
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-            tasks.start_soon(leave_with_client)
-            if await self._send_all(send):
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
-            tasks.cancel_scope.cancel()
-
-    async def _send_all(self, send: Send) -> bool:
-        """False if the client stopped reading."""
+    async def _send_all(self, send: Send) -> None:
+        """Until the frames end, or the client stops reading."""
         async with aclosing(self._frames) as frames:
             async for frame in frames:
                 for start in range(0, len(frame), PIECE_BYTES):
+                    piece = frame[start : start + PIECE_BYTES]
                     with anyio.move_on_after(SEND_TIMEOUT_S) as patience:
-                        await send(
-                            {
-                                "type": "http.response.body",
-                                "body": frame[start : start + PIECE_BYTES],
-                                "more_body": True,
-                            }
-                        )
+                        await send({"type": "http.response.body", "body": piece, "more_body": True})
                     if patience.cancelled_caught:
-                        return False
-        return True
+                        return
