@@ -121,6 +121,12 @@ def test_a_queue_is_paused_if_the_newest_word_says_so() -> None:
     assert the_queue(queue(0, 7, paused, 0), queue(1, 1, resumed, 1)).paused is False
 
 
+def test_an_older_version_of_a_queue_changes_nothing() -> None:
+    fold = WindowFold(0)
+    assert len(read(fold, queue(0, 5, Kind.QUEUE_PAUSED, 0))) == 1
+    assert read(fold, queue(0, 5, Kind.QUEUE_PAUSED, 0), queue(0, 4, Kind.QUEUE_RESUMED, 9)) == []
+
+
 def test_the_counters_of_a_queue_are_those_of_its_newest_snapshot() -> None:
     old = queue(1, 9, Kind.QUEUE_SNAPSHOT, 0, ready=9, retry=1)
     new = queue(0, 1, Kind.QUEUE_SNAPSHOT, 3, ready=4, oldest_ready_at="x", oldest_ready_us=5)
@@ -163,6 +169,9 @@ def test_an_old_ledger_read_before_the_first_tick_goes_with_it() -> None:
     fold = WindowFold(0)
     read(fold, ledger(0, 1, 10, NOW_US - 2 * HOUR_US))
     assert [write.value for write in read(fold, at(NOW_US))] == [None]
+    fold = WindowFold(0)
+    read(fold, ledger(0, 1, 10, NOW_US - HOUR_US))
+    assert read(fold, at(NOW_US)) == []
 
 
 def test_after_touch_all_everything_is_told_again() -> None:

@@ -140,6 +140,15 @@ def test_a_quiet_series_tells_its_zeros_once_and_is_removed_a_minute_later() -> 
     assert finished_in(series(log.read(finished(MINUTE_S + 3780), at(MINUTE_S + 3781)))) == [1, 1, 1, 1]  # it comes back
 
 
+def test_an_older_word_on_the_gauges_is_not_believed_long_after_the_newest() -> None:
+    log = Log()
+    log.read(Count(0, SERIES, 4, 2, 0), at(MINUTE_S))
+    told = series(log.read(Count(0, SERIES, 5, 0, 0)))
+    assert told is not None and told.in_flight == 0
+    log.read(at(MINUTE_S + 3600))
+    assert series(log.read(Count(0, SERIES, 4, 2, 0))) is None
+
+
 def test_a_series_that_holds_jobs_stays() -> None:
     log = Log()
     log.read(finished(MINUTE_S, 1, size_s=60, running=1), at(MINUTE_S + 60))
