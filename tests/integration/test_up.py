@@ -106,16 +106,37 @@ def test_ctrl_c_ends_everything_and_a_second_up_continues(tmp_path: Path) -> Non
         assert process.leftovers() == []
         assert process.text().rstrip().endswith("stopping\nstopped")
         process.start()
-        limit = time.monotonic() + 30
-        while counts(process, "last=1h")["finished"] != 100:
-            assert time.monotonic() < limit, counts(process, "last=1h")
-            time.sleep(0.5)
+        until_counted(process, 100)
+        assert "ok  kafka" in health(process, 0) and "BAD" not in health(process, 0)
         second = UpProcess(tmp_path / "data")
         second.launch()
         assert second.wait() == 2
         assert "is in use by another `jobtide up` (process " in second.text() and second.text().count("\n") <= 2
+        process.interrupt()
+        assert "BAD http" in health(process, 1)
+        again = UpProcess(tmp_path / "data", "--rebuild", port=process.port)
+        process = again
+        again.start()
+        assert "\n  rebuild ready" in again.text()
+        until_counted(again, 100)
     finally:
         process.interrupt()
+
+
+def until_counted(process: UpProcess, jobs: int) -> None:
+    """Wait for the live count to be that of all jobs."""
+    limit = time.monotonic() + 60
+    while (found := counts(process, "last=1h"))["finished"] != jobs:
+        assert time.monotonic() < limit, found
+        time.sleep(0.5)
+
+
+def health(process: UpProcess, code: int) -> str:
+    """What `jobtide health` prints of it."""
+    argv = [sys.executable, "-m", "jobtide.cli", "health", "--data", str(process.data)]
+    done = subprocess.run(argv, capture_output=True, text=True)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout
 
 
 def test_the_demo_shows_its_first_row_in_time_and_all_kinds_of_ends(tmp_path: Path) -> None:
@@ -128,9 +149,7 @@ def test_the_demo_shows_its_first_row_in_time_and_all_kinds_of_ends(tmp_path: Pa
         while True:
             rows = process.get("/v1/classes?last=5m&tenant=demo")["items"]
             systems = {row["system"] for row in rows}
-            if systems == {"celery", "rq"} and all(
-                sum(row[what] for row in rows) for what in ("finished", "failed", "retried")
-            ):
+            if systems == {"celery", "rq"} and all(sum(row[what] for row in rows) for what in ("finished", "failed", "retried")):
                 break
             assert time.monotonic() < limit, rows
             time.sleep(0.5)

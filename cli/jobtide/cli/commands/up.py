@@ -26,6 +26,7 @@ from jobtide.cli.up.data import DEFAULT
 )
 @click.option("--demo", is_flag=True, help="Also run real Celery and RQ workers and draw what they do.")
 @click.option("--ephemeral", is_flag=True, help="In-memory broker instead of Kafka: no Java, nothing kept but history.")
+@click.option("--rebuild", is_flag=True, help="First throw away the live state: everything in Kafka is folded again.")
 @click.option("--broker", metavar="HOST:PORT", envvar="JOBTIDE_BROKER", help="Use this Kafka, start none.")
 @click.option("--redis", metavar="URL", envvar="JOBTIDE_REDIS_URL", help="Use this Redis or Valkey, start none.")
 @click.option("--clickhouse", metavar="URL", envvar="JOBTIDE_CLICKHOUSE_URL", help="Use this ClickHouse, not the embedded engine.")
@@ -34,6 +35,7 @@ def command(
     port: int | None,
     demo: bool,
     ephemeral: bool,
+    rebuild: bool,
     broker: str | None,
     redis: str | None,
     clickhouse: str | None,
@@ -56,7 +58,7 @@ def command(
     directory = DataDirectory(data)
     directory.lock()
     end_leftovers(directory, kafka.GRACE_S)
-    asked = Asked(data, settings.http_port, broker, redis, clickhouse, ephemeral, demo)
+    asked = Asked(data, settings.http_port, broker, redis, clickhouse, ephemeral, demo, rebuild)
     plan = make(asked, click.echo)
     for warning in plan.warnings:
         click.echo(f"warning: {warning}", err=True)

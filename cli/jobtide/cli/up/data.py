@@ -41,7 +41,7 @@ class DataDirectory:
 
     @property
     def addresses(self) -> Path:
-        """JSON {"http", "broker", "redis"} of the running set, for the other commands."""
+        """JSON {"http", "broker", "redis", "clickhouse"} of the running set, for the other commands."""
         return self.root / "addresses.json"
 
     @property

@@ -33,6 +33,7 @@ class Asked:
     clickhouse: str | None = None
     ephemeral: bool = False
     demo: bool = False
+    rebuild: bool = False
 
 
 @dataclass
@@ -62,10 +63,13 @@ def make(asked: Asked, tell: Callable[[str], None]) -> Plan:
     ports.require_free(asked.port, "HTTP", "give another --port")
     plan = Plan({"http": f"http://{ports.LOOPBACK}:{asked.port}"})
     servers = [*_broker(asked, directory, plan, tell), *_redis(asked, directory, plan)]
+    plan.addresses["clickhouse"] = asked.clickhouse or f"chdb://{directory.history.absolute()}"
     environment = plan.environment | _environment(asked, directory, plan)
     if servers:
         plan.stages.append(servers)
     plan.stages.append([_part("topics", ["topics", "create"], directory, environment, once=True)])
+    if asked.rebuild:
+        plan.stages.append([_part("rebuild", ["rebuild", "--yes"], directory, environment, once=True)])
     plan.stages.append(_jobtide(asked, directory, environment, plan))
     if asked.demo:
         _demo(asked, directory, plan)
@@ -114,7 +118,7 @@ def _environment(asked: Asked, directory: DataDirectory, plan: Plan) -> dict[str
     return {
         "JOBTIDE_BROKER": plan.addresses["broker"],
         "JOBTIDE_REDIS_URL": plan.addresses["redis"],
-        "JOBTIDE_CLICKHOUSE_URL": asked.clickhouse or f"chdb://{directory.history.absolute()}",
+        "JOBTIDE_CLICKHOUSE_URL": plan.addresses["clickhouse"],
         "JOBTIDE_HTTP_HOST": ports.LOOPBACK,
         "JOBTIDE_HTTP_PORT": str(asked.port),
         "JOBTIDE_DATA_DIR": str(directory.root.absolute()),
