@@ -19,7 +19,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from jobtide.cli.embedded.process import Command, Process
 from jobtide.streams.folds.saving import APPLIED, Applied
-from jobtide.streams.topics import CHECKPOINT, EVENTS, PANES
+from jobtide.streams.topics import CHECKPOINT, DEAD_LETTERS, EVENTS, PANES
 
 from tests.proof.load import Load
 
@@ -58,6 +58,10 @@ class Installation:
     @property
     def panes(self) -> str:
         return self.prefix + PANES
+
+    @property
+    def dead_letters(self) -> str:
+        return self.prefix + DEAD_LETTERS
 
     @property
     def group(self) -> str:

@@ -6,17 +6,15 @@ The judge of the fault runs. It shares no code with jobtide: minutes and sums ar
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
 
-from tests.proof.traffic import ENVIRONMENT, SYSTEM, TENANT, Fact
+from tests.proof.traffic import ENVIRONMENT, REFUSED, SYSTEM, TENANT, Fact
 
-MINUTE_US = 60_000_000
 Series = tuple[str, str, str, str, str]  # tenant, environment, system, queue, job class
-KINDS = ("enqueued", "started", "finished", "failed", "cancelled", "discarded", "dead", "retried")
 
 
 @dataclass
@@ -41,11 +39,11 @@ class Counted:
         ]
 
 
-ByMinute = dict[tuple[Series, int], Counted]  # (series, start of the minute in µs)
+BySpan = dict[tuple[Series, int], Counted]  # (series, start of the second or minute in s)
 
 
 class Ledger:
-    """Appends facts to a file; `truth` adds them up."""
+    """Appends facts to a file; `truth` adds them up again."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -56,17 +54,26 @@ class Ledger:
         self._file.writelines(orjson.dumps(tuple(fact)) + b"\n" for fact in facts)
         self._file.flush()
 
-    def truth(self) -> ByMinute:
-        """What every series counted in every minute."""
-        minutes: ByMinute = defaultdict(Counted)
+    def truth(self, size_s: int) -> BySpan:
+        """What every series counted in every span of `size_s`."""
+        spans: BySpan = defaultdict(Counted)
+        for fact in self._facts():
+            if fact.kind != REFUSED:
+                start_s = fact.at_us // 1_000_000 // size_s * size_s
+                counted = spans[(TENANT, ENVIRONMENT, SYSTEM, fact.queue, fact.job_class), start_s]
+                counted.counts[fact.kind] += 1
+                if fact.sample_us is not None:
+                    _sample(counted, fact.kind, fact.sample_us)
+        return dict(spans)
+
+    def refused(self) -> set[str]:
+        """The ids of events that break the contract."""
+        return {fact.job_class for fact in self._facts() if fact.kind == REFUSED}
+
+    def _facts(self) -> Iterator[Fact]:
         with self._path.open("rb") as lines:
             for line in lines:
-                queue, job_class, kind, at_us, sample_us = orjson.loads(line)
-                counted = minutes[(TENANT, ENVIRONMENT, SYSTEM, queue, job_class), at_us // MINUTE_US * MINUTE_US]
-                counted.counts[kind] += 1
-                if sample_us is not None:
-                    _sample(counted, kind, sample_us)
-        return dict(minutes)
+                yield Fact(*orjson.loads(line))
 
 
 def _sample(counted: Counted, kind: str, sample_us: int) -> None:
@@ -77,13 +84,9 @@ def _sample(counted: Counted, kind: str, sample_us: int) -> None:
         counted.counts["negative_waits"] += 1
 
 
-def by_series(minutes: Mapping[tuple[Series, int], Counted]) -> dict[Series, Counted]:
-    """The same over all minutes."""
+def by_series(spans: BySpan) -> dict[Series, Counted]:
+    """The same over all time."""
     totals: dict[Series, Counted] = defaultdict(Counted)
-    for (series, _), counted in minutes.items():
+    for (series, _), counted in spans.items():
         totals[series].add(counted)
     return dict(totals)
-
-
-def total(minutes: Mapping[tuple[Series, int], Counted], kind: str) -> int:
-    return sum(counted.counts.get(kind, 0) for counted in minutes.values())

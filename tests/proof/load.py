@@ -37,7 +37,6 @@ class Load:
     events_per_s: float = 2000
     behind_s: float = BEHIND_S
     sent: int = 0
-    until_us: int = 0  # no event that was sent is later
 
     async def run(self, stop: asyncio.Event) -> None:
         """Send until `stop` is set, and then at once whatever the jobs begun by then have still to say."""
@@ -73,7 +72,6 @@ class Load:
     async def _send(self, producer: AIOKafkaProducer, due: list[Arrival], random: Random) -> Waiting:
         by_partition: defaultdict[int, list[bytes]] = defaultdict(list)
         for arrival in due:
-            self.until_us = max(self.until_us, arrival.at_us)
             by_partition[arrival.lane % self.partitions].append(arrival.value)
         futures: Waiting = set()
         headers = [("sent_at", b"%d" % (time.time_ns() // 1_000_000))]

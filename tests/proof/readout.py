@@ -1,4 +1,4 @@
-"""What jobtide says: 60 s panes from job.panes as any consumer would hold them, and the hours of the hot state.
+"""What jobtide says: panes as any consumer of job.panes would hold them, dead letters, the hours of the hot state.
 
 Only reads and adds up, to be compared with the ledger. `settle` waits until a worker has nothing left to say.
 """
@@ -11,6 +11,7 @@ from collections import defaultdict
 from typing import cast
 
 import msgspec
+import orjson
 import redis.asyncio
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -19,7 +20,7 @@ from jobtide.streams.folds.panes import Pane
 from jobtide.streams.folds.records import PaneRecord, Tick, parse_pane_key, series_from
 
 from tests.proof.installation import Installation
-from tests.proof.ledger import ByMinute, Counted, Series
+from tests.proof.ledger import BySpan, Counted, Series
 
 _decode_pane = msgspec.msgpack.Decoder(PaneRecord).decode
 _decode_tick = msgspec.msgpack.Decoder(Tick).decode
@@ -60,7 +61,7 @@ class PanesReader:
             tick = _decode_tick(value)
             place = partition, tick.partition
             self.watermarks[place] = max(self.watermarks.get(place, 0), tick.watermark_us)
-        elif key.startswith(b"p\x1f60\x1f"):
+        elif key.startswith(b"p\x1f"):
             told, known = _decode_pane(value), self.panes.get(key)
             if known is None or told.version >= known.version:
                 if known is not None and told.version == known.version and told.pane != known.pane:
@@ -71,13 +72,14 @@ class PanesReader:
         """Everything before this is in what has been read of job.panes; 0 until every source has ticked everywhere."""
         return min(self.watermarks.values()) if len(self.watermarks) == len(self._partitions) ** 2 else 0
 
-    def minutes(self) -> ByMinute:
-        """The sums over source partitions."""
-        out: ByMinute = defaultdict(Counted)
+    def sums(self, size_s: int) -> BySpan:
+        """Panes of a size, summed over source partitions."""
+        out: BySpan = defaultdict(Counted)
         for key, told in self.panes.items():
-            _, start_s, _, name = parse_pane_key(key)
-            tenant, environment, system, queue, job_class = series_from(name)
-            _add(out[(tenant, environment, system, queue, job_class), start_s * 1_000_000], told.pane)
+            of_size_s, start_s, _, name = parse_pane_key(key)
+            if of_size_s == size_s:
+                tenant, environment, system, queue, job_class = series_from(name)
+                _add(out[(tenant, environment, system, queue, job_class), start_s], told.pane)
         return {key: counted for key, counted in out.items() if any(counted.counts.values())}
 
 
@@ -125,6 +127,28 @@ async def backlog(of: Installation) -> int:
     finally:
         await admin.close()
         await consumer.stop()
+
+
+async def dead_letters(of: Installation) -> set[str]:
+    """The ids of all refused events; a letter may be there more than once."""
+    tps = [TopicPartition(of.dead_letters, p) for p in range(of.partitions)]
+    consumer = AIOKafkaConsumer(bootstrap_servers=of.broker)
+    found: set[str] = set()
+    await consumer.start()
+    try:
+        consumer.assign(tps)
+        await consumer.seek_to_beginning()
+        ends = await consumer.end_offsets(tps)
+        while [tp for tp in tps if await consumer.position(tp) < ends[tp]]:
+            for records in (await consumer.getmany(timeout_ms=200)).values():
+                for record in records:
+                    faults = orjson.loads(dict(record.headers)["faults"])
+                    letter = orjson.loads(record.value or b"")
+                    events = letter if isinstance(letter, list) else [letter]
+                    found.update(events[index]["id"] for index, _, _ in faults)
+    finally:
+        await consumer.stop()
+    return found
 
 
 async def hot_hour(redis_url: str, prefix: str, tenant: str) -> dict[Series, Counted]:

@@ -33,6 +33,7 @@ CLASSES = (
     ("Export", 6.0, 0.3),
     ("Ping", 0.004, 0.0),
 )
+REFUSED = "refused"  # kind of a fact: an event, named by its id, that breaks the contract
 EVENTS_PER_JOB = 3.9  # with duplicates; measured
 
 
@@ -99,11 +100,21 @@ class Traffic:
                 for (event_us, emitter, event), arrival in zip(job.said, arrivals, strict=True):
                     self._order += 1
                     heapq.heappush(self._said, _Said(event_us, self._order, arrival, emitter, event))
+                if self.random.random() < 0.01:
+                    job.facts.append(self._break_contract(job, round(after_us)))
                 yield job.facts, self._until(round(after_us))
 
     def rest(self) -> list[Arrival]:
         """What the jobs so far have still to say, in the order in which it would arrive."""
         return self._until(1 << 62)
+
+    def _break_contract(self, job: _Job, after_us: int) -> Fact:
+        """An event that must be found among the dead letters, among good ones in a pack or on its own."""
+        event_us, _, event = job.said[0]
+        broken = {**event, "id": f"broken-{job.job_id}", "source": "/broken", "data": {**event["data"], "attempt": 0}}
+        lane = crc32(event["partitionkey"].encode()) % 64
+        self._arrive(Arrival(max(0, after_us), event_us, lane, orjson.dumps(broken)))
+        return Fact("", broken["id"], REFUSED, event_us)
 
     def _arrival_us(self, event_us: int, lag_us: int) -> int:
         late_us = self._rarely_late_us() or self.random.randrange(S // 5)

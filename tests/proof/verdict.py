@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.proof.installation import Installation
-from tests.proof.ledger import Counted, Ledger, by_series
+from tests.proof.ledger import BySpan, Counted, Ledger, by_series
 from tests.proof.load import Load
-from tests.proof.readout import PanesReader, hot_hour, settle
+from tests.proof.readout import PanesReader, dead_letters, hot_hour, settle
 from tests.proof.traffic import TENANT
 
 SETTLE_S = 90.0
@@ -52,22 +52,33 @@ class Verdict:
             if differences := should.differs(is_):
                 self.differences.append(f"{what} {key} (is: should be, found): {'; '.join(differences)}")
 
+    def letters(self, should: set[str], found: set[str]) -> None:
+        """Dead letters; they may be there twice, but none must be missing and no good event among them."""
+        self.lost += len(should - found)
+        self.doubled += len(found - should)
+        if should != found:
+            missing, wrong = sorted(should - found)[:3], sorted(found - should)[:3]
+            self.differences.append(f"dead letters: missing {missing}, not refused by the contract {wrong}")
+
 
 async def judge(installation: Installation, load: Load) -> Verdict:
     """Wait until the workers have nothing more to say, and compare. The load must have ended and a worker must run."""
     verdict = Verdict()
-    truth = Ledger(load.ledger_path).truth()
+    ledger = Ledger(load.ledger_path)
+    truth = ledger.truth(60)
     verdict.facts = sum(n for counted in truth.values() for n in counted.counts.values())
     async with PanesReader(installation.broker, installation.panes, installation.partitions) as reader:
-        end_us = max(minute_us for _, minute_us in truth) + 60_000_000
+        end_us = (max(start_s for _, start_s in truth) + 60) * 1_000_000
         verdict.settled_s = await settle(reader, installation, end_us, SETTLE_S)
-        verdict.compare("panes", truth, reader.minutes())
+        for size_s in (60, 1):
+            verdict.compare(f"{size_s} s panes", ledger.truth(size_s), reader.sums(size_s))
         verdict.differences += reader.contradictions
+    verdict.letters(ledger.refused(), await dead_letters(installation))
     await _hot(installation, truth, verdict)
     return verdict
 
 
-async def _hot(installation: Installation, truth: Mapping[Any, Counted], verdict: Verdict) -> None:
+async def _hot(installation: Installation, truth: BySpan, verdict: Verdict) -> None:
     """The hot state's hour, which follows by a publish interval: what it says at last counts."""
     deadline_s = time.monotonic() + HOT_S
     should = by_series(truth)
