@@ -110,7 +110,10 @@ async def _serve(app: FastAPI, server: uvicorn.Server, bound: socket.socket, bes
         await asyncio.wait([companion, serving], return_when=asyncio.FIRST_COMPLETED)
         stop.set()
         server.should_exit = True
-        await asyncio.gather(companion, serving)
+        ends = await asyncio.gather(companion, serving, return_exceptions=True)
+    for end in ends:  # raised only now: the application must have its orderly end whatever went wrong beside it
+        if isinstance(end, BaseException):
+            raise end
 
 
 async def _until(stop: asyncio.Event) -> None:
