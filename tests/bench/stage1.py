@@ -155,7 +155,7 @@ async def _run(broker: str, redis: str, total: int) -> dict[str, float]:
     print(f"{count} events of {size:.0f} bytes written", flush=True)
     raw_per_s = await raw(broker, "job.events", count)
     print(f"raw getmany + orjson: {raw_per_s:,.0f} events/s", flush=True)
-    environ = {**os.environ, "JOBTIDE_BROKER": broker, "JOBTIDE_REDIS_URL": redis, "JOBTIDE_LOG_LEVEL": "warning"}
+    environ = {**os.environ, "JOBTIDE_BROKER": broker, "JOBTIDE_REDIS_URL": redis, "JOBTIDE_LOG_LEVEL": "warning", "JOBTIDE_STAGES": "1"}
     process = subprocess.Popen([sys.executable, "-m", "jobtide.cli", "worker"], env=environ)
     try:
         per_s, took = await progress(broker, "job.panes", count, process)

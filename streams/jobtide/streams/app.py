@@ -17,7 +17,7 @@ import faust
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
-from jobtide.streams.agents.coalescing import CoalescingTransport
+from jobtide.streams.agents.coalescing import CoalescingTransport, use_lean_records
 from jobtide.streams.agents.kafka import ensure_topics, new_producer
 from jobtide.streams.agents.stage import Stage, Watchdog, end_process
 from jobtide.streams.agents.stage1 import Stage1
@@ -40,13 +40,15 @@ class StreamWorker:
         self.app = self._new_app()
         self.stage1 = Stage1(settings, self.producer, self._highwater)
         self.stage2 = Stage2(settings, sink)
-        self.stages: tuple[Stage, ...] = (self.stage1, self.stage2)
+        self.stages: tuple[Stage, ...] = tuple({"1": self.stage1, "2": self.stage2}[name] for name in settings.stages.split(","))
         self.app.jobtide_stages = {stage.topic: stage for stage in self.stages}
         self.app.transport = CoalescingTransport(self.app.conf.broker_consumer, self.app)
         for stage in self.stages:
             self._agent(stage)
-        self.app.task(self._publish_panes)
-        self.app.task(self._publish_hot_state)
+        if self.stage1 in self.stages:
+            self.app.task(self._publish_panes)
+        if self.stage2 in self.stages:
+            self.app.task(self._publish_hot_state)
 
     @property
     def owns_anything(self) -> bool:
@@ -148,6 +150,7 @@ async def run_worker(settings: Settings, new_sink: Callable[[], HotStateSink], s
         return
     ready.result()
     _tune_gc()
+    use_lean_records()
     worker = StreamWorker(settings, new_sink(), idempotent=idempotent)
     await worker.start()
     log.info("worker started")

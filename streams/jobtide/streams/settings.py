@@ -42,6 +42,7 @@ class Settings:
     clickhouse_database: str = _setting("jobtide", "ClickHouse database")
     http_host: str = _setting("127.0.0.1", "address the HTTP port binds to; only loopback until API keys exist")
     http_port: int = _setting(8321, "port of the gateway and the query API", low=0, high=65535)
+    stages: str = _setting("1,2", "what a worker does: 1 = events to panes, 2 = panes to live answers, or both")
     disorder_ms: int = _setting(2000, "how far events may be out of order before they count as late", low=0, high=600_000)
     flush_ms: int = _setting(1000, "time between two checkpoints of a source partition", low=50, high=60_000)
     publish_ms: int = _setting(250, "time between two publications of closed panes and of live answers", low=20, high=10_000)
@@ -122,6 +123,8 @@ def _parse(name: str, text: str, spec: Any) -> Any:
 def _check(s: Settings) -> None:
     if LANES % s.partitions:
         raise ConfigError(f"{variable('partitions')} must divide {LANES} (1, 2, 4, 8, 16, 32 or 64), not {s.partitions}.")
+    if s.stages not in ("1", "2", "1,2"):
+        raise ConfigError(f"{variable('stages')} must be 1, 2 or 1,2, not {s.stages!r}.")
     if s.log_level not in ("debug", "info", "warning", "error"):
         raise ConfigError(f"{variable('log_level')} must be debug, info, warning or error, not {s.log_level!r}.")
     if urlsplit(s.clickhouse_url).scheme not in ("http", "https", "chdb"):

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import msgspec
 from jobtide.streams.folds.records import encode
 from jobtide.streams.windows.series import MINUTE_S, LiveSeries, Share
-from jobtide.streams.windows.tallies import Tally, add, recount
+from jobtide.streams.windows.tallies import Tally, finish, gather
 
 
 class Head(msgspec.Struct, array_like=True, gc=False):
@@ -73,10 +73,10 @@ class Shelf:
             if tally is None:
                 tallies[series] = part
             else:
-                add(tally, part)
+                gather(tally, part)
         sums = self._sums[start_s] = {}
         for series, tally in tallies.items():
-            recount(tally)
+            finish(tally)
             sums[series] = encode(tally)
             yield series, tally
 
@@ -89,8 +89,8 @@ class Shelf:
             now = Tally()
             for share in series.shares.values():
                 if share in parts:
-                    add(now, _decode_part(parts[share]).pane)
-            recount(now)
+                    gather(now, _decode_part(parts[share]).pane)
+            finish(now)
             sums[series] = encode(now)
             yield start_s, series, before, now
 

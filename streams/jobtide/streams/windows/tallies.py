@@ -26,15 +26,31 @@ class Tally(Pane, array_like=True, gc=False):
     failed_n: int = 0
 
 
-def recount(tally: Tally) -> None:
-    """Set the numbers of samples, which a published pane does not have."""
+def gather(into: Tally, part: Tally) -> None:
+    """Add a published pane to a sum in the making; `finish` does the rest."""
+    into.negative_waits += part.negative_waits
+    into.wait_sum_us += part.wait_sum_us
+    into.ok_sum_us += part.ok_sum_us
+    into.failed_sum_us += part.failed_sum_us
+    into.counts = list(map(plus, into.counts, part.counts))
+    for mine, its in ((into.wait, part.wait), (into.run_ok, part.run_ok), (into.run_failed, part.run_failed)):
+        for index, count in its.items():
+            mine[index] = mine.get(index, 0) + count
+
+
+def finish(tally: Tally) -> None:
+    """Remove empty buckets and set the numbers of samples, which a published pane does not have."""
+    for buckets in (tally.wait, tally.run_ok, tally.run_failed):
+        if 0 in buckets.values():
+            for index in [index for index, count in buckets.items() if not count]:
+                del buckets[index]
     tally.wait_n = sum(tally.wait.values())
     tally.ok_n = sum(tally.run_ok.values())
     tally.failed_n = sum(tally.run_failed.values())
 
 
 def add(into: Tally, other: Tally) -> None:
-    """Add another sum's numbers."""
+    """Add a finished sum's numbers."""
     into.negative_waits += other.negative_waits
     into.counts = list(map(plus, into.counts, other.counts))
     into.wait_sum_us += other.wait_sum_us
