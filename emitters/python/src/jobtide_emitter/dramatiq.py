@@ -34,6 +34,7 @@ class _Current(threading.local):
     run: Run | None = None
     error: dict[str, str] | None = None
     retried = False
+    skipped: str | None = None  # id of the message that was skipped last
     enqueue: tuple[str, Job, int, int | None] | None = None
 
 
@@ -124,6 +125,7 @@ class JobtideMiddleware(Middleware):
     def after_skip_message(self, broker: Any, message: Any) -> None:
         """A middleware skipped it (too old, for example)."""
         run = self._current.run
+        self._current.skipped = message.message_id
         if run is not None:
             run.discarded("skipped")
         elif emitter().enabled:
@@ -146,7 +148,7 @@ class JobtideMiddleware(Middleware):
             error = self._current.error if run is not None else None
             error = error or (emitter().error(exception) if exception is not None else {"class": "Rejected"})
             job = run.job if run is not None else _job(broker, message)
-            if run is None and exception is not None:
+            if run is None and self._current.skipped != message.message_id:
                 emitter().job_discarded(job, error["class"])
             emitter().job_dead(job, error, worker_id=_worker_id())
         self._done(message)

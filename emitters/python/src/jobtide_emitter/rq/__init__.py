@@ -12,6 +12,7 @@ from typing import Any
 import rq
 from rq.job import Job
 from rq.queue import Queue
+from rq.registry import FailedJobRegistry
 from rq.timeouts import BaseTimeoutException
 
 from jobtide_emitter.guard import lets_through
@@ -30,8 +31,8 @@ def install() -> None:
     around(Job, "restore", after=attempts.load_state)
     around(Job, "cancel", before=enqueueing.before_removal, after=enqueueing.cancelled)
     around(Job, "delete", before=enqueueing.before_removal, after=enqueueing.deleted)
-    around(Job, "retry", after=outcomes.abandoned_retry)
-    around(Job, "_handle_failure", after=outcomes.abandoned_failure)
+    around(Job, "retry", before=outcomes.before_retry, after=outcomes.abandoned_retry, always=outcomes.retry_done)
+    around(FailedJobRegistry, "add", after=outcomes.abandoned_failure)
     around(Queue, "_enqueue_job", before=enqueueing.before_enqueue, after=enqueueing.after_enqueue)
     around(Queue, "schedule_job", before=enqueueing.before_schedule, after=enqueueing.after_schedule)
     _on_workers("prepare_execution", after=attempts.count_attempt)

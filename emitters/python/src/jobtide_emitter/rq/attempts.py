@@ -126,6 +126,7 @@ class _Outcome(threading.local):
 
     job_id: str | None = None
     retry_at_us: int | None = None
+    abandoned = False  # maintenance does it, not a worker that ran the job
 
 
 outcome = _Outcome()

@@ -90,17 +90,32 @@ def outcome_done(_worker: Any) -> None:
     outcome.job_id = None
 
 
+@guarded("rq.before_retry")
+def before_retry(job: Any, *_: Any, **__: Any) -> bool:
+    """Before Job.retry. Outside a worker's own handling it is maintenance, which found a job whose worker is gone."""
+    if outcome.job_id is not None:
+        return False
+    outcome.job_id, outcome.retry_at_us, outcome.abandoned = job.id, None, True
+    return True
+
+
 @guarded("rq.abandoned_retry")
-def abandoned_retry(_token: None, _result: Any, job: Any, *_: Any, **__: Any) -> None:
-    """After Job.retry outside a worker's own handling: maintenance found a job whose worker is gone."""
-    state = state_of(job)
-    if emitter().enabled and outcome.job_id != job.id and state.attempts:
-        _failed(job, _run_of_abandoned(job), dict(_ABANDONED), state.run_at_us or state.enqueued_us)
+def abandoned_retry(abandoned: bool | None, _result: Any, job: Any, *_: Any, **__: Any) -> None:
+    """After Job.retry."""
+    if abandoned and emitter().enabled and state_of(job).attempts:
+        _failed(job, _run_of_abandoned(job), dict(_ABANDONED), outcome.retry_at_us)
+
+
+@guarded("rq.retry_done")
+def retry_done(_job: Any) -> None:
+    """Always after Job.retry; `retry_at_us` stays for what follows."""
+    if outcome.abandoned:
+        outcome.job_id, outcome.abandoned = None, False
 
 
 @guarded("rq.abandoned_failure")
-def abandoned_failure(_token: None, _result: Any, job: Any, *_: Any, **__: Any) -> None:
-    """After Job._handle_failure outside a worker's own handling: the same, with no retry left."""
+def abandoned_failure(_token: None, _result: Any, _registry: Any, job: Any, *_: Any, **__: Any) -> None:
+    """After FailedJobRegistry.add outside a worker's own handling: the same, with no retry left."""
     if emitter().enabled and outcome.job_id != job.id and state_of(job).attempts:
         _failed(job, _run_of_abandoned(job), dict(_ABANDONED), None)
 
