@@ -38,7 +38,7 @@ class StreamWorker:
         self.settings, self.sink = settings, sink
         self.producer = new_producer(settings, idempotent=idempotent)
         self.app = self._new_app()
-        self.stage1 = Stage1(settings, self.producer, self._highwater)
+        self.stage1 = Stage1(settings, self.producer, self._highwater, self._pause)
         self.stage2 = Stage2(settings, sink)
         self.stages: tuple[Stage, ...] = tuple({"1": self.stage1, "2": self.stage2}[name] for name in settings.stages.split(","))
         self.app.jobtide_stages = {stage.topic: stage for stage in self.stages}
@@ -102,6 +102,16 @@ class StreamWorker:
     def _highwater(self, partition: int) -> int | None:
         highwater: int | None = self.app.consumer.highwater(TP(self.stage1.topic, partition))
         return highwater
+
+    def _pause(self, partition: int, seconds: float) -> None:
+        tps, consumer, generation = {TP(self.stage1.topic, partition)}, self.app.consumer, self.app.consumer_generation_id
+        consumer.pause_partitions(tps)
+
+        def resume() -> None:
+            if self.app.consumer_generation_id == generation:  # else a new assignment has resumed it, or has given it away
+                consumer.resume_partitions(tps)
+
+        asyncio.get_running_loop().call_later(seconds, resume)
 
     async def _publish_panes(self) -> None:
         """Publishes every `publish_ms`; every `flush_ms` with a checkpoint, less often while checkpoints would take a tenth of the time."""

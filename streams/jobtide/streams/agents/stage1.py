@@ -24,6 +24,7 @@ from jobtide.streams.folds.publication import Publisher, State
 from jobtide.streams.folds.records import Record
 from jobtide.streams.folds.saving import Restorer, save
 from jobtide.streams.folds.source import Rejected, SourceFold
+from jobtide.streams.folds.stop_rule import StopRule
 from jobtide.streams.settings import Settings
 from jobtide.streams.topics import CHECKPOINT, DEAD_LETTERS, EVENTS, PANES
 
@@ -40,6 +41,7 @@ class Owned:
         self.fold, self.publisher = fold, Publisher(fold)
         self.heard_s = monotonic()  # when its last record came
         self.flushed_version = fold.version
+        self.stop_rule = StopRule()
 
     @property
     def unsaved(self) -> int:
@@ -48,11 +50,16 @@ class Owned:
 
 
 class Stage1(Stage):
-    """All source partitions of this worker. `highwater(partition)`: the end of the log as the consumer last saw it, or None."""
+    """All source partitions of this worker.
 
-    def __init__(self, settings: Settings, producer: AIOKafkaProducer, highwater: Callable[[int], int | None]) -> None:
+    `highwater(partition)`: the end of the log as the consumer last saw it, or None. `pause(partition, seconds)`: fetch nothing of it so long.
+    """
+
+    def __init__(
+        self, settings: Settings, producer: AIOKafkaProducer, highwater: Callable[[int], int | None], pause: Callable[[int, float], None]
+    ) -> None:
         super().__init__(settings.topic(EVENTS))
-        self.settings, self.producer, self.highwater = settings, producer, highwater
+        self.settings, self.producer, self.highwater, self.pause = settings, producer, highwater, pause
         self.owned: dict[int, Owned] = {}
         self.checkpoints: CheckpointLog | None = None
         self.saving_s = 0.0  # how long the last checkpoint held up the folding
@@ -94,8 +101,15 @@ class Stage1(Stage):
 
     async def fold(self, batch: Batch) -> None:
         owned = self.owned[batch.partition]
+        counters = owned.fold.counters
+        events, rejected = counters.events, counters.rejected
         owned.fold.fold(batch.offsets, batch.appends_us, batch.values)
         owned.heard_s = monotonic()
+        refused = counters.rejected - rejected
+        pause_s = owned.stop_rule.note(counters.events - events + refused, refused)
+        if pause_s:
+            log.error("%s/%d: most events are refused, pausing for %.0f s; see `jobtide dlq list`", self.topic, batch.partition, pause_s)
+            self.pause(batch.partition, pause_s)
         if owned.unsaved > UNSAVED_LIMIT:
             await self.flush()
 

@@ -165,7 +165,7 @@ def _set_outcome(facts: AttemptFacts, outcome: int, at_us: int, started_us: int 
     facts.outcome, facts.outcome_us = outcome, at_us
     facts.duration_us = round(duration_ms * 1000) if duration_ms is not None else None
     if started_us is not None:
-        facts.implied_us = started_us
+        facts.implied_us = min(started_us, at_us)  # it did not start after it ended, whatever the clock did
     elif facts.duration_us is not None:
         facts.implied_us = at_us - facts.duration_us
     elif outcome >= Outcome.FAILED:  # it ran, or it could not have failed or finished: then it started no later than this

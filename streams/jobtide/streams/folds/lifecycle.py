@@ -128,6 +128,7 @@ class Lifecycles:
             run = at_us - (f.started_us or 0)  # it has started: `take` asked
             if implied_us is None:
                 implied_us = at_us
+        implied_us = min(implied_us, at_us)
         f.implied_us = implied_us if f.implied_us is None or implied_us < f.implied_us else f.implied_us
         f.outcome, f.outcome_us = outcome, at_us
         attempt.series.running -= 1

@@ -39,23 +39,26 @@ class Rolling:
             self._tell_second(series, start_s, now)
             if start_s >= self.minute:
                 self._opened[series] = None
-                for tally in (series.open, *series.long):
+                for tally in series.long:
                     remove(tally, before)
                     add(tally, now)
 
     def advance(self, second: int) -> None:
         """Move all windows forward so that they end at `second`; revisions must be settled."""
-        if second <= self.second:
-            return
-        before_s, self.second = self.second, second
-        self._leave_last_minute(before_s - LAST_MINUTE_S, min(before_s, second - LAST_MINUTE_S))
         minute = second - second % MINUTE_S
         if minute > self.minute:
+            self._roll(self.minute + MINUTE_S)  # the last minute is now the open one, whole: that is what is taken over
             self._close_minute(minute)
-        for start_s in self.seconds.between(max(before_s, second - LAST_MINUTE_S), second):
+        self._roll(second)
+
+    def _roll(self, second: int) -> None:
+        """Move the last minute, and with it the open one, to end at `second`."""
+        before_s, self.second = self.second, max(self.second, second)
+        self._leave_last_minute(before_s - LAST_MINUTE_S, min(before_s, self.second - LAST_MINUTE_S))
+        for start_s in self.seconds.between(max(before_s, self.second - LAST_MINUTE_S), self.second):
             self._enter_second(start_s)
-        self.seconds.edge_s = second
-        self.seconds.drop_before(second - LAST_MINUTE_S)
+        self.seconds.edge_s = self.second
+        self.seconds.drop_before(self.second - LAST_MINUTE_S)
 
     def _long(self, series: LiveSeries, start_s: int) -> list[Tally]:
         """The long windows that the minute at `start_s` is in."""
@@ -84,17 +87,15 @@ class Rolling:
             add(series.last_minute, tally)
             if in_open_minute:
                 opened[series] = None
-                add(series.open, tally)
                 for long in series.long:
                     add(long, tally)
 
     def _close_minute(self, minute: int) -> None:
-        """The open minute, and those skipped, become whole ones; old ones leave."""
+        """The open minute, and those skipped, become whole ones; old ones leave. `second` is the end of the open one."""
         for series in self._opened:
             self.changed[series] = None
             for long in series.long:
-                remove(long, series.open)
-            series.open = Tally()
+                remove(long, series.last_minute)
         self._opened = {}
         before_s, self.minute = self.minute, minute
         for index, (_, length_s) in enumerate(LONG_WINDOWS):

@@ -28,9 +28,9 @@ class Share:
 
 
 class LiveSeries:
-    """The sums of all panes in each window. `long` goes by LONG_WINDOWS and includes `open`, the current minute."""
+    """The sums of all panes in each window. `long` goes by LONG_WINDOWS and includes the open minute."""
 
-    __slots__ = ("ends_s", "key", "last_minute", "long", "name", "open", "recent", "running", "shares", "waiting")
+    __slots__ = ("ends_s", "key", "last_minute", "long", "name", "recent", "running", "shares", "waiting")
 
     def __init__(self, name: bytes) -> None:
         self.name = name
@@ -39,7 +39,6 @@ class LiveSeries:
         self.running = self.waiting = 0
         self.ends_s = 0  # the end of the newest minute with a pane, or when the gauges last changed
         self.last_minute = Tally()
-        self.open = Tally()
         self.long = tuple(Tally() for _ in LONG_WINDOWS)
         self.recent: dict[int, tuple[int, int, int]] = {}  # (second, terminal, failed) by second, where anything ended
 
