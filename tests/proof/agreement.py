@@ -6,6 +6,7 @@ Used by the proofs that have a running jobtide with traffic in it. Counts equal 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from tests.proof import report
@@ -37,17 +38,21 @@ def compare(api: Api, windows: tuple[str, ...], deadline_s: float = 60, late: bo
         comparison.equal(f"source of {window}", "live", head["source"])
         from_us, to_us = ends_us(head)
         asked = {"from_": text(from_us), "to": text(to_us)} | selection
-        if not wait_for(lambda until=to_us, asked=asked: _complete(api, asked) >= until, deadline_s):
+        if not wait_for(partial(_complete, api, asked, to_us), deadline_s):
             comparison.wrong.append(f"last={window}: history is not complete up to {text(to_us)} after {deadline_s} s")
         if late:
-            wait_for(lambda right=sums(live.values()), asked=asked: sums(api.classes(**asked)[1].values()) == right, deadline_s)
+            wait_for(partial(_adds_up, api, asked, sums(live.values())), deadline_s)
         _same(comparison, window, live, api.classes(**asked)[1])
     return comparison
 
 
-def _complete(api: Api, asked: dict[str, str]) -> int:
+def _complete(api: Api, asked: dict[str, str], to_us: int) -> bool:
     until = api.get("/v1/classes", limit=1, **asked)["complete_until"]
-    return at_us(until) if until else 0
+    return until is not None and at_us(until) >= to_us
+
+
+def _adds_up(api: Api, asked: dict[str, str], right: int) -> bool:
+    return sums(api.classes(**asked)[1].values()) == right
 
 
 def _same(comparison: Comparison, window: str, live: dict[Series, dict[str, Any]], history: dict[Series, dict[str, Any]]) -> None:
@@ -70,5 +75,6 @@ def _counted(rows: dict[Series, dict[str, Any]]) -> dict[Series, dict[str, Any]]
 
 def row(bar: str, comparison: Comparison) -> report.Result:
     """The table's row."""
-    measured = f"{comparison.compared} numbers, {len(comparison.wrong)} differ; worst percentile {max(comparison.worst_wait, comparison.worst_run):.2%}"
+    worst = max(comparison.worst_wait, comparison.worst_run)
+    measured = f"{comparison.compared} numbers, {len(comparison.wrong)} differ; worst percentile {worst:.2%}"
     return report.row(bar, "counts equal, percentiles within 1 %", measured, not comparison.wrong, wrong=comparison.wrong)

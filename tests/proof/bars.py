@@ -157,7 +157,8 @@ def _keep(results: list[report.Result], full: bool) -> None:
     at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     for result in results:
         rows = [{key: value for key, value in row.items() if key != "wrong"} for row in result["rows"]]
-        kept[result["name"]] = {"at": at, "form": "full" if full else "short", "machine": machine, "passes": result["passes"], "seconds": result["seconds"], "rows": rows}
+        about = {"at": at, "form": "full" if full else "short", "machine": machine}
+        kept[result["name"]] = about | {name: result[name] for name in ("passes", "seconds")} | {"rows": rows}
     LATEST.write_text(json.dumps({"proofs": dict(sorted(kept.items()))}, indent=1, ensure_ascii=False) + "\n")
 
 

@@ -33,6 +33,9 @@ TENANT, SYSTEM = "latency", "bench"
 PER_SECOND, PARTITIONS, QUEUES = 2_000, 8, 6
 TICK_S, TAIL_S = 0.01, 15.0
 BAR_S, SHORT_BAR_S = 5.0, 15.0
+LIFE: tuple[tuple[str, int, dict[str, Any]], ...] = (  # a job's events: kind, µs after the first, further data
+    ("enqueued", 0, {}), ("started", 40_000, {"worker_id": "w"}), ("finished", 150_000, {"worker_id": "w", "duration_ms": 110}),
+)  # fmt: skip
 Series = tuple[str, str]  # queue, job class
 
 
@@ -68,7 +71,7 @@ class Traffic:
         key = f"{TENANT}/{SYSTEM}/{number:012d}"
         lane = crc32(key.encode()) & 63
         series = (f"q{number % QUEUES}", f"in-partition-{lane % PARTITIONS}")
-        for kind, after_us, more in (("enqueued", 0, {}), ("started", 40_000, {"worker_id": "w"}), ("finished", 150_000, {"worker_id": "w", "duration_ms": 110})):
+        for kind, after_us, more in LIFE:
             data = {"tenant": TENANT, "system": SYSTEM, "queue": series[0], "job_class": series[1], "job_id": f"{number:012d}", "attempt": 1, **more}
             event = {
                 "specversion": "1.0", "id": f"{self._epoch}-{number}-{kind}", "source": "/bench/latency", "type": f"job.{kind}.v1",
@@ -113,15 +116,13 @@ def run(full: bool) -> report.Result:
     most_s = BAR_S if full else SHORT_BAR_S
     passes = measured["unseen"] == 0 and measured["wrong"] == 0 and measured["p99_s"] <= most_s
     said = ", ".join(f"{name[:-2]} {measured[name]:.2f} s" for name in ("p50_s", "p99_s", "max_s"))
+    said += f"; {measured['per_s']} events/s, {measured['unseen']} unseen"
     rows = [
-        report.row("append → /v1/live", f"p99 ≤ {most_s:.0f} s at {PER_SECOND} events/s", f"{said}; {measured['per_s']} events/s, {measured['unseen']} unseen", passes),
+        report.row("append → /v1/live", f"p99 ≤ {most_s:.0f} s at {PER_SECOND} events/s", said, passes),
         agreement.row("live = history under traffic", agreed),
     ]  # fmt: skip
-    return report.result("live latency", rows, wrong=agreed.wrong, live_p99_s=measured["p99_s"], **measured_only(measured))
-
-
-def measured_only(measured: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in measured.items() if name != "wrong"}
+    figures = {name: value for name, value in measured.items() if name != "wrong"}
+    return report.result("live latency", rows, wrong=agreed.wrong, live_p99_s=measured["p99_s"], **figures)
 
 
 async def _measure(port: int, seconds: float) -> dict[str, Any]:

@@ -28,7 +28,7 @@ async def _read(broker: str, tenant: str, partitions: int) -> list[dict[str, Any
         while waiting := [tp for tp in tps if await consumer.position(tp) < ends[tp]]:
             for records in (await consumer.getmany(*waiting, timeout_ms=500)).values():
                 for record in records:
-                    value = orjson.loads(record.value)
+                    value = orjson.loads(record.value or b"[]")
                     found += [e for e in (value if isinstance(value, list) else [value]) if _is_job_of(e, tenant)]
     finally:
         await consumer.stop()
@@ -36,4 +36,4 @@ async def _read(broker: str, tenant: str, partitions: int) -> list[dict[str, Any
 
 
 def _is_job_of(event: dict[str, Any], tenant: str) -> bool:
-    return event["type"].startswith("job.") and event["data"].get("tenant") == tenant
+    return bool(event["type"].startswith("job.") and event["data"].get("tenant") == tenant)

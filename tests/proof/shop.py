@@ -22,6 +22,7 @@ from tests.proof.answers import wait_for
 from tests.proof.recount import Attempt
 
 EXAMPLES = Path(__file__).parents[2] / "emitters" / "python" / "examples"
+Line = dict[str, Any]  # of the oracle
 LAST = ("ok", "dead")
 RETRY_MS = {"celery": 1000, "rq": 0, "dramatiq": 1000}  # RQ keeps whole seconds, which the oracle could not tell exactly
 RUN_MS = 60.0
@@ -110,13 +111,14 @@ class Shop:
                 lines[key] = line
         return [self._attempt(enqueued, left, start) for start in started.values()]
 
-    def _attempt(self, enqueued: dict[str, dict[str, Any]], left: dict[tuple[str, int], dict[str, Any]], start: dict[str, Any]) -> Attempt:
+    def _attempt(self, enqueued: dict[str, Line], left: dict[tuple[str, int], Line], start: Line) -> Attempt:
         job_id, number = start["job_id"], start["attempt"]
         first, end = enqueued[job_id], left[job_id, number]
         at_us = first["t"] if number == 1 else left[job_id, number - 1]["t"]
+        eligible_us = None if number == 1 else at_us + RETRY_MS[self.backend] * 1000
         return Attempt(
             (self.backend, first["queue"], start["job_class"]), job_id, number, at_us,
-            eligible_us=None if number == 1 else at_us + RETRY_MS[self.backend] * 1000, started_us=start["t"], ended_us=end["t"], run_us=end["run_us"],
+            eligible_us=eligible_us, started_us=start["t"], ended_us=end["t"], run_us=end["run_us"],
             outcome="finished" if end["outcome"] == "ok" else "failed", retried=end["outcome"] == "retry", dead=end["outcome"] == "dead",
         )  # fmt: skip
 
