@@ -23,9 +23,9 @@ from zlib import crc32
 import msgspec
 import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-
 from jobtide.streams.events import decode, time_text
 from jobtide.streams.folds.records import Tick
+
 from tests import servers
 
 PARTITIONS, EPOCHS, SERIES, DUPLICATES = 8, 1000, 2000, 0.05

@@ -7,7 +7,6 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-
 from jobtide.streams.errors import ConfigError
 from jobtide.streams.settings import Settings, is_loopback, load, variable
 

@@ -9,14 +9,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
 from collections.abc import Callable
 from typing import Any
 
 import faust
 from aiokafka.errors import KafkaError
 from faust.types import TP
-
 from jobtide.streams.agents.coalescing import CoalescingTransport, use_lean_records
 from jobtide.streams.agents.kafka import ensure_topics, new_producer
 from jobtide.streams.agents.stage import Stage, Watchdog, end_process

@@ -48,7 +48,9 @@ class Settings:
     publish_ms: int = _setting(250, "time between two publications of closed panes and of live answers", low=20, high=10_000)
     session_timeout_ms: int = _setting(10_000, "Kafka group session: a dead worker is replaced after this", low=1000, high=300_000)
     max_series: int = _setting(20_000, "live series per source partition; further classes are counted as __other__", low=1, high=10_000_000)
-    max_waiting: int = _setting(1_000_000, "waiting attempts remembered per worker; older ones are repaired from started.enqueued_at", low=1000, high=100_000_000)
+    max_waiting: int = _setting(
+        1_000_000, "open attempts remembered over all partitions; older ones are repaired from started.enqueued_at", low=1000, high=100_000_000
+    )
     gateway_max_body_bytes: int = _setting(8 << 20, "largest request body the gateway takes, before and after gunzip", low=1024, high=1 << 30)
     gateway_max_inflight_bytes: int = _setting(64 << 20, "request bytes waiting for Kafka before the gateway answers 429", low=1024, high=1 << 34)
     history_batch_events: int = _setting(50_000, "most events in one insert of the history writer", low=1, high=1_000_000)

@@ -16,7 +16,6 @@ from aiokafka.consumer import fetcher
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
-
 from jobtide.streams.agents.stage import Batch, Stage
 
 

@@ -8,7 +8,6 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaConnectionError, TopicAlreadyExistsError
-
 from jobtide.streams.errors import ConfigError, TransientError
 from jobtide.streams.settings import Settings, variable
 from jobtide.streams.topics import TOPICS, Topic

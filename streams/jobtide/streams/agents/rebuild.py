@@ -11,7 +11,6 @@ import asyncio
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError
-
 from jobtide.streams.agents.kafka import connection, ensure_topics, new_reader
 from jobtide.streams.app import GROUP
 from jobtide.streams.errors import ConfigError, TransientError

@@ -15,7 +15,6 @@ from typing import Any
 import orjson
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
-
 from jobtide.streams.agents.kafka import new_reader
 from jobtide.streams.agents.stage import Batch, Stage, end_process
 from jobtide.streams.checkpoint.log import CheckpointLog, Lost

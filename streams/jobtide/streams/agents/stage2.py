@@ -11,7 +11,6 @@ import logging
 from time import monotonic, time_ns
 
 from aiokafka import TopicPartition
-
 from jobtide.streams.agents.kafka import new_reader
 from jobtide.streams.agents.stage import Batch, Stage
 from jobtide.streams.errors import TransientError

@@ -12,7 +12,6 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-
 from jobtide.streams.checkpoint.ownership import CLAIM_PREFIX, Ownership
 from jobtide.streams.errors import StoreRejected
 from jobtide.streams.folds.records import Record

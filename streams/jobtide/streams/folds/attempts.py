@@ -12,7 +12,6 @@ from enum import IntEnum
 from typing import Final, NamedTuple
 
 import msgspec
-
 from jobtide.streams.events import Kind
 from jobtide.streams.events.data import JobData
 

@@ -14,7 +14,6 @@ from collections import deque
 from hashlib import blake2b
 
 import msgspec
-
 from jobtide.streams.folds.attempts import AttemptFacts
 from jobtide.streams.folds.panes import MINUTE_US
 from jobtide.streams.folds.records import SEPARATOR, SeriesKey, encode, join_key

@@ -6,7 +6,6 @@ Not counted and not joined: the event with the later time wins. Stage 2 puts a w
 from __future__ import annotations
 
 import msgspec
-
 from jobtide.streams.events import Event, Kind, QueueEvent, WorkerEvent
 from jobtide.streams.folds.records import QUEUE, WORKER, encode, join_key
 

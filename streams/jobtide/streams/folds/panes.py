@@ -8,7 +8,6 @@ maximum (within 1 %).
 from __future__ import annotations
 
 import msgspec
-
 from jobtide.streams.folds.attempts import FIELDS
 from jobtide.streams.sketches import histogram
 

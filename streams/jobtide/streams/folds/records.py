@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 import msgspec
-
 from jobtide.streams.folds.attempts import AttemptKey
 from jobtide.streams.folds.panes import Pane
 

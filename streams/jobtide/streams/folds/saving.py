@@ -7,7 +7,6 @@ batch, which is whole or absent. `load` and `finish` rebuild the fold from whate
 from __future__ import annotations
 
 import msgspec
-
 from jobtide.streams.folds import sequences
 from jobtide.streams.folds.counters import Counters
 from jobtide.streams.folds.memory import Chunk, Open, Tracked, parse_key
