@@ -57,10 +57,10 @@ def test_an_unknown_series_is_seen() -> None:
 
 def test_moved_jobs_keep_their_shape_and_the_future_has_not_happened() -> None:
     hour_us = 3_600_000_000
+    whole = replace(FIRST, run_us=0, outcome="finished", retried=False)
     jobs = [
-        Attempt(SERIES, str(n), 1, n * hour_us, started_us=n * hour_us + 60_000_000, ended_us=(n + 2) * hour_us, run_us=2 * hour_us - 60_000_000, outcome="finished")
-        for n in range(11)
-    ]  # fmt: skip
+        replace(whole, enqueued_us=n * hour_us, started_us=n * hour_us + 60_000_000, ended_us=(n + 2) * hour_us) for n in range(11)
+    ]
     moved = trace.moved(jobs, until_us=10**12, lasting_us=10_000_000)
     assert [job.enqueued_us - moved[0].enqueued_us for job in moved[:3]] == [0, 999_999, 1_999_999]
     assert moved[10].enqueued_us < 10**12 <= moved[0].enqueued_us + 10_000_000
