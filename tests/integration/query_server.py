@@ -20,8 +20,7 @@ class Api:
     client: httpx.Client
 
     def get(self, path: str, status: int = 200, **params: object) -> dict[str, object]:
-        """The JSON of an answer that must have this status. Parameters that are None are left out; `from_` is `from`.
-        """
+        """The JSON of an answer that must have this status. Parameters that are None are left out; `from_` is `from`."""
         given = {name.rstrip("_"): value for name, value in params.items() if value is not None}
         answer = self.client.get(path, params=given)  # type: ignore[arg-type]
         assert answer.status_code == status, answer.text

@@ -294,24 +294,27 @@ def test_emptied_and_written_again_nothing_stays_wrong(live: Set) -> None:
 
 def test_redis_that_goes_and_comes_back(tmp_path: Path, prefix: str) -> None:
     """Its clients are told, live answers need history meanwhile (there is none: 503 names both), and all is well afterwards."""
-    with servers.valkey(tmp_path) as valkey:
-        with running(valkey.address, prefix, World(START, 30, 60)) as live, following(live.api, last="1h") as stream:
-            before = stream.next().data["classes"]
-            valkey.process.kill()
+    with (
+        servers.valkey(tmp_path) as valkey,
+        running(valkey.address, prefix, World(START, 30, 60)) as live,
+        following(live.api, last="1h") as stream,
+    ):
+        before = stream.next().data["classes"]
+        valkey.process.kill()
+        delta = stream.until("delta")
+        assert "Redis" in delta.data["degraded"][0]
+        assert delta.data["classes"] == []
+        problem: Any = live.api.get("/v1/classes", 503, last="5m")
+        assert "Redis" in problem["detail"]
+        assert "ClickHouse" in problem["detail"]
+        assert "jobtide_hot_state_up 0.0" in live.api.client.get("/metrics").text
+        assert set(live.api.client.get("/readyz").json()["missing"]) == {"Redis", "ClickHouse"}
+        valkey.start()
+        asyncio.run(fill_hot_state(live.settings, live.world))
+        while delta.data["degraded"]:
             delta = stream.until("delta")
-            assert "Redis" in delta.data["degraded"][0]
-            assert delta.data["classes"] == []
-            problem: Any = live.api.get("/v1/classes", 503, last="5m")
-            assert "Redis" in problem["detail"]
-            assert "ClickHouse" in problem["detail"]
-            assert "jobtide_hot_state_up 0.0" in live.api.client.get("/metrics").text
-            assert set(live.api.client.get("/readyz").json()["missing"]) == {"Redis", "ClickHouse"}
-            valkey.start()
-            asyncio.run(fill_hot_state(live.settings, live.world))
-            while delta.data["degraded"]:
-                delta = stream.until("delta")
-            live.api.wait_for("/v1/classes?last=5m")
-            answer: Any = live.api.get("/v1/classes", last="1h", limit=1000)
-            assert [{**r, "throughput_per_s": 0} for r in answer["items"]] == [
-                {**r, "throughput_per_s": 0} for r in before if r["enqueued"] or r["started"] or r["in_flight"] or r["waiting"]
-            ]
+        live.api.wait_for("/v1/classes?last=5m")
+        answer: Any = live.api.get("/v1/classes", last="1h", limit=1000)
+        assert [{**r, "throughput_per_s": 0} for r in answer["items"]] == [
+            {**r, "throughput_per_s": 0} for r in before if r["enqueued"] or r["started"] or r["in_flight"] or r["waiting"]
+        ]

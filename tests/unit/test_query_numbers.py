@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from jobtide.query import history_rows, live_rows
 from jobtide.query.answers import Now, numbers
 from jobtide.query.brief import Brief
+from jobtide.query.hot_series import Series
 from jobtide.query.measures import COUNTS, Totals, merged, percentiles_ms
 from jobtide.query.ranges import SECOND_US, Range
 from jobtide.query.readers import Group
@@ -19,7 +20,15 @@ from jobtide.query.selection import Selection
 from jobtide.query.series_values import seconds_points, value_points
 from jobtide.query.steps import Steps
 from jobtide.streams.sketches import histogram
-from jobtide.streams.snapshots import LedgerSnapshot, ProgressSnapshot, SourceProgress, WorkerSnapshot
+from jobtide.streams.snapshots import (
+    HistogramSnapshot,
+    LedgerSnapshot,
+    ProgressSnapshot,
+    SeriesSnapshot,
+    SourceProgress,
+    WindowSnapshot,
+    WorkerSnapshot,
+)
 
 from tests.fakes.job_world import exact_quantile
 
@@ -97,7 +106,9 @@ def test_the_slowest_are_ranked_by_p95_and_those_without_waits_left_out() -> Non
     assert [g.key for g in slowest(groups, 2)] == [("c",), ("d",)]
 
 
-@given(st.lists(st.sampled_from("abc"), min_size=5, max_size=5), st.lists(st.sampled_from([None, "a", "b"]), min_size=5, max_size=5), st.integers(0, 5))
+@given(
+    st.lists(st.sampled_from("abc"), min_size=5, max_size=5), st.lists(st.sampled_from([None, "a", "b"]), min_size=5, max_size=5), st.integers(0, 5)
+)
 def test_a_selection_matches_the_parts_a_key_has(key: list[str], wanted: list[str | None], depth: int) -> None:
     selected = Selection(*wanted).matches(tuple(key[:depth]))
     assert selected == all(w is None or w == k for w, k in list(zip(wanted, key, strict=True))[:depth])
@@ -122,12 +133,16 @@ def test_history_is_complete_to_the_slowest_partition_that_is_not_idle_or_not_ro
     assert history_rows.progress([]).complete_until_us is None
 
 
-def _line(partition: int, epoch: str, received: int, missing: int, last_us: int = 0, clean: bool = False, expected: int | None = None) -> LedgerSnapshot:
+def _line(
+    partition: int, epoch: str, received: int, missing: int, last_us: int = 0, clean: bool = False, expected: int | None = None
+) -> LedgerSnapshot:
     return LedgerSnapshot(partition, epoch, "/s", "acme", "celery", received, 1, missing, 0, last_us, clean, expected)
 
 
 def test_an_epoch_is_all_its_partitions_together() -> None:
-    found = live_rows.epochs([_line(1, "e1", 10, 1, 5, True, 11), _line(0, "e1", 20, 0, 7, True, 20), _line(0, "e0", 1, 0), _line(1, "e0", 1, 0, 0, True, 1)])
+    found = live_rows.epochs(
+        [_line(1, "e1", 10, 1, 5, True, 11), _line(0, "e1", 20, 0, 7, True, 20), _line(0, "e0", 1, 0), _line(1, "e0", 1, 0, 0, True, 1)]
+    )
     assert [key for key, _ in found] == [("acme", "celery", "e0"), ("acme", "celery", "e1")]
     e0, e1 = found[0][1], found[1][1]
     assert (e1.received, e1.missing, e1.expected, e1.clean, e1.ratio, e1.duplicates) == (30, 1, 31, True, 30 / 31, 2)
@@ -174,6 +189,18 @@ async def test_what_is_asked_at_once_is_asked_once_and_errors_are_not_kept() -> 
         await brief.get("k", ask)
     assert await brief.get("k", ask) == 3
     assert await brief.get("other", ask) == 4
+
+
+def test_a_series_is_read_as_it_is_written() -> None:
+    """The lazy form of the mirror and the contract's own struct hold the same."""
+    h = HistogramSnapshot(2, 30, [(-1, 1), (170, 1)])
+    window = WindowSnapshot(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, h, HistogramSnapshot(1, 5, [(80, 1)]), HistogramSnapshot(0, 0, []))
+    written = SeriesSnapshot("t", "e", "s", "q", "c", 99, 1, 2, None, {"1m": window}, [(60, 2, 1)])
+    read = msgspec.json.decode(msgspec.json.encode(written), type=Series)
+    assert (read.tenant, read.job_class, read.at, read.in_flight, read.waiting, read.oldest_waiting_us) == ("t", "c", 99, 1, 2, None)
+    assert read.seconds() == [(60, 2, 1)]
+    assert read.windows["1m"].totals() == Totals(3, 4, 5, 6, 7, 8, 9, 10, 11, {-1: 1, 170: 1}, {80: 1}, {}, 30, 5, 0)
+    assert (read.windows["1m"].from_us, read.windows["1m"].to_us, read.windows["1m"].busy) == (1, 2, True)
 
 
 def test_snapshots_of_a_newer_writer_are_understood() -> None:

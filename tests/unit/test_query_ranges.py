@@ -125,6 +125,14 @@ def test_steps_cover_the_range_aligned_and_at_most_a_thousand(start: int, length
         assert length / (finer * SECOND_US) > MAX_POINTS - 2
 
 
+def test_a_thousand_points_are_allowed_and_one_more_is_not() -> None:
+    assert len(cut(Range(0, 1000 * 30 * SECOND_US), "30s").starts_us) == 1000
+    with pytest.raises(ParamError, match="1001 points"):
+        cut(Range(0, 1000 * 30 * SECOND_US + 1), "30s")
+    assert cut(Range(0, 1000 * MINUTE_US), "auto").step_s == 60
+    assert cut(Range(0, 1000 * MINUTE_US + 1), "auto").step_s == 120
+
+
 def test_an_open_step_is_divided_by_what_has_passed_of_it() -> None:
     assert elapsed_s(0, 60, 30 * SECOND_US) == 30
     assert elapsed_s(0, 60, 90 * SECOND_US) == 60

@@ -8,7 +8,9 @@ from jobtide.query.timeline import attempt_rows, event_rows, summary, unseen
 from jobtide.streams.events import time_text
 
 
-def attempt(number: int, enqueued: int | None, started: int | None, ended: int | None, eligible: int | None = None, queue: str = "q", **more: Any) -> Attempt:
+def attempt(
+    number: int, enqueued: int | None, started: int | None, ended: int | None, eligible: int | None = None, queue: str = "q", **more: Any
+) -> Attempt:
     state = "finished" if ended is not None else "running" if started is not None else "waiting"
     at_us = next((us for us in (ended, started, enqueued) if us is not None), 0)
     row = JobRow(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from jobtide.query import live_rows
 from jobtide.query.answers import Completeness, Now, optional_text, range_out
+from jobtide.query.hot_series import Series
 from jobtide.query.live import MirrorLive
 from jobtide.query.live_answers import LiveHead, Removed
 from jobtide.query.measures import Totals
@@ -20,9 +21,11 @@ from jobtide.query.ranges import SECOND_US, Range
 from jobtide.query.readers import Group
 from jobtide.query.rows import class_rows, queue_rows
 from jobtide.query.selection import QUEUE_DEPTH, Key, Selection
-from jobtide.streams.snapshots import WINDOWS_S, SeriesSnapshot, SnapshotKind
+from jobtide.streams.snapshots import WINDOWS_S, SnapshotKind
 
-ROWS_AT_ONCE = 100  # ~10 ms of work, then others get their turn
+# So much work at once, about 10 ms; then others get their turn. A queue may have many classes.
+CLASSES_AT_ONCE = 50
+QUEUES_AT_ONCE = 2
 
 Change = tuple[SnapshotKind, Key]
 
@@ -113,8 +116,8 @@ class Frames:
     async def body(self, topic: Topic, changes: Changes, now_us: int, degraded: Sequence[str]) -> bytes:
         """The JSON of a LiveEvent. Rows that disappear while it is made are left out: their removal is told next."""
         head = self._head(topic, changes.removed, degraded).model_dump_json(by_alias=True).encode()
-        classes = await self._each(changes.classes, topic)
-        queues = await self._each(changes.queues, topic)
+        classes = await self._each(changes.classes, topic, CLASSES_AT_ONCE)
+        queues = await self._each(changes.queues, topic, QUEUES_AT_ONCE)
         workers = [
             live_rows.worker(found, now_us).model_dump_json().encode()
             for key in changes.workers
@@ -132,13 +135,13 @@ class Frames:
         )
         return b"".join(parts)
 
-    async def _each(self, keys: Sequence[Key], topic: Topic) -> list[bytes]:
+    async def _each(self, keys: Sequence[Key], topic: Topic, at_once: int) -> list[bytes]:
         out = []
         for number, key in enumerate(keys, 1):
             row = self._row(key, topic)
             if row is not None:
                 out.append(row)
-            if number % ROWS_AT_ONCE == 0:
+            if number % at_once == 0:
                 await asyncio.sleep(0)
         return out
 
@@ -201,9 +204,9 @@ def _put(key: Key, table: Container[Key], present: list[Key], gone: list[list[st
         gone.append(list(key))
 
 
-def _group(key: Key, members: Sequence[SeriesSnapshot], window: str) -> Group:
+def _group(key: Key, members: Sequence[Series], window: str) -> Group:
     totals = Totals()
     for series in members:
         if window in series.windows:
-            totals.add(live_rows.totals(series.windows[window]))
+            totals.add(series.windows[window].totals())
     return Group(key, totals, 1, len(members))

@@ -12,12 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from jobtide.query import live_rows
 from jobtide.query.answers import Completeness, Depth, Now
 from jobtide.query.fleet_answers import EpochRow, WorkerRow
+from jobtide.query.hot_series import Series
 from jobtide.query.measures import Totals
 from jobtide.query.mirror import Mirror
 from jobtide.query.ranges import MINUTE_US, SECOND_US, Range, floor
 from jobtide.query.readers import Group, Progress, TotalsQuestion, TotalsReading, Unavailable
 from jobtide.query.selection import CLASS_DEPTH, QUEUE_DEPTH, Key, Selection
-from jobtide.streams.snapshots import WINDOWS_S, SeriesSnapshot
+from jobtide.streams.snapshots import WINDOWS_S
 
 STORE = "Redis"
 
@@ -37,20 +38,21 @@ class MirrorLive:
             raise Unavailable(STORE, "hot state has only the windows 1m, 5m, 15m and 1h")
         members = self._members(question.selection, question.depth, window)
         if question.failed_first:
-            groups = sorted(self._groups(members, window), key=lambda g: (-g.totals.failed, g.key))
-            groups = [group for group in groups if group.totals.failed][: question.limit]
-            return TotalsReading(self.range(question.range), groups, False)
+            failures = {key: sum(s.windows[window].failed for s in found if window in s.windows) for key, found in members.items()}
+            worst = sorted((key for key in members if failures[key]), key=lambda key: (-failures[key], key))[: question.limit]
+            return TotalsReading(self.range(question.range), list(self._groups({key: members[key] for key in worst}, window)), False)
         keys = sorted(key for key in members if not question.after or key > question.after)
         page = {key: members[key] for key in keys[: question.limit]}
         return TotalsReading(self.range(question.range), list(self._groups(page, window)), len(keys) > len(page))
 
-    def _members(self, selection: Selection, depth: int, window: str) -> dict[Key, list[SeriesSnapshot]]:
+    def _members(self, selection: Selection, depth: int, window: str) -> dict[Key, list[Series]]:
         """The selected series by their key of `depth`, those without anything now or in the window left out."""
-        members: dict[Key, list[SeriesSnapshot]] = {} if depth else {(): []}
+        members: dict[Key, list[Series]] = {} if depth else {(): []}
         for key in self._keys():
             if selection.matches(key):
                 series = self._mirror.series[key]
-                if series.in_flight or series.waiting or live_rows.busy(series.windows.get(window)):
+                counted = series.windows.get(window)
+                if series.in_flight or series.waiting or (counted is not None and counted.busy):
                     members.setdefault(key[:depth], []).append(series)
         if depth == QUEUE_DEPTH and selection.job_class is None:
             for key in self._mirror.queues:
@@ -58,13 +60,13 @@ class MirrorLive:
                     members.setdefault(key, [])
         return members
 
-    def _groups(self, members: Mapping[Key, Sequence[SeriesSnapshot]], window: str) -> Iterator[Group]:
+    def _groups(self, members: Mapping[Key, Sequence[Series]], window: str) -> Iterator[Group]:
         for key, found in members.items():
             totals, queues = Totals(), set()
             for series in found:
                 queues.add((series.tenant, series.environment, series.system, series.queue))
                 if window in series.windows:
-                    totals.add(live_rows.totals(series.windows[window]))
+                    totals.add(series.windows[window].totals())
             yield Group(key, totals, len(queues), len(found))
 
     def _keys(self) -> list[Key]:
@@ -134,7 +136,7 @@ class MirrorLive:
         for key in self._keys():
             if selection.matches(key):
                 into = out.setdefault(key[:depth], {})
-                for second, terminal, failed in self._mirror.series[key].per_second:
+                for second, terminal, failed in self._mirror.series[key].seconds():
                     ended, of_them_failed = into.get(second, (0, 0))
                     into[second] = (ended + terminal, of_them_failed + failed)
         return out

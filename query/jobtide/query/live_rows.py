@@ -7,19 +7,15 @@ from collections.abc import Iterable
 from jobtide.query.answers import Completeness, Depth, Now
 from jobtide.query.fleet_answers import EpochRow, PartitionRow, RunningRow, WorkerRow
 from jobtide.query.history_rows import ALIVE_FOR_US, ratio
-from jobtide.query.measures import Totals
+from jobtide.query.hot_series import Series
 from jobtide.query.ranges import SECOND_US
 from jobtide.query.readers import Progress
 from jobtide.query.selection import Key
 from jobtide.streams.events import time_text
-from jobtide.streams.sketches.histogram import Histogram
 from jobtide.streams.snapshots import (
-    HistogramSnapshot,
     LedgerSnapshot,
     ProgressSnapshot,
     QueueSnapshot,
-    SeriesSnapshot,
-    WindowSnapshot,
     WorkerSnapshot,
 )
 
@@ -28,38 +24,7 @@ from jobtide.streams.snapshots import (
 SILENT_AFTER_US = 60 * SECOND_US
 
 
-def totals(window: WindowSnapshot) -> Totals:
-    return Totals(
-        window.enqueued,
-        window.started,
-        window.finished,
-        window.failed,
-        window.cancelled,
-        window.discarded,
-        window.retried,
-        window.dead,
-        window.negative_waits,
-        _histogram(window.wait),
-        _histogram(window.run_ok),
-        _histogram(window.run_failed),
-        window.wait.sum,
-        window.run_ok.sum,
-        window.run_failed.sum,
-    )
-
-
-def _histogram(snapshot: HistogramSnapshot) -> Histogram:
-    return dict(snapshot.b)
-
-
-def busy(w: WindowSnapshot | None) -> bool:
-    """True if the window counted anything."""
-    return w is not None and any(
-        (w.enqueued, w.started, w.finished, w.failed, w.cancelled, w.discarded, w.retried, w.dead)
-    )
-
-
-def now(series: SeriesSnapshot) -> Now:
+def now(series: Series) -> Now:
     return Now(in_flight=series.in_flight, waiting=series.waiting, oldest_waiting_us=series.oldest_waiting_us)
 
 

@@ -85,4 +85,4 @@ def percentiles_ms(values: Histogram) -> dict[str, float | None]:
     """p50, p90, p95, p99 and max of a µs histogram in milliseconds, each within 1 %; None where there are no values."""
     out = dict(zip(QUANTILES, histogram.quantiles(values, QUANTILES.values()), strict=True))
     out["max"] = histogram.maximum(values)
-    return {name: None if us is None else round(us / 1000, 6) for name, us in out.items()}
+    return {name: None if us is None else us / 1000 for name, us in out.items()}

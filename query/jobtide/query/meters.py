@@ -99,7 +99,7 @@ class LiveCollector(Collector):
             series = self._mirror.series[key]
             now.add(live_rows.now(series))
             if WINDOW in series.windows:
-                totals.add(live_rows.totals(series.windows[WINDOW]))
+                totals.add(series.windows[WINDOW].totals())
         return name, totals, now
 
 

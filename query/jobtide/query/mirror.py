@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import msgspec
+from jobtide.query.hot_series import Series
 from jobtide.query.selection import QUEUE_DEPTH, Key
 from jobtide.sinks.keys import PROGRESS, parts
 from jobtide.streams.snapshots import (
     LedgerSnapshot,
     ProgressSnapshot,
     QueueSnapshot,
-    SeriesSnapshot,
     SnapshotKind,
     WorkerSnapshot,
 )
@@ -26,7 +26,7 @@ from jobtide.streams.snapshots import (
 log = logging.getLogger(__name__)
 
 _DECODERS: dict[SnapshotKind, msgspec.json.Decoder[Any]] = {
-    "series": msgspec.json.Decoder(SeriesSnapshot),
+    "series": msgspec.json.Decoder(Series),
     "queues": msgspec.json.Decoder(QueueSnapshot),
     "workers": msgspec.json.Decoder(WorkerSnapshot),
     "ledger": msgspec.json.Decoder(LedgerSnapshot),
@@ -48,7 +48,7 @@ class Mirror:
     (tenant, partition, epoch), (partition,)."""
 
     def __init__(self) -> None:
-        self.series: dict[Key, SeriesSnapshot] = {}
+        self.series: dict[Key, Series] = {}
         self.queues: dict[Key, QueueSnapshot] = {}
         self.workers: dict[Key, WorkerSnapshot] = {}
         self.ledger: dict[Key, LedgerSnapshot] = {}
@@ -85,7 +85,7 @@ class Mirror:
                 "hot state not understood", extra={"kind": entry.kind, "field": entry.field, "reason": str(error)}
             )
             return False
-        if isinstance(value, SeriesSnapshot):
+        if isinstance(value, Series):
             self.ends_us = max(self.ends_us, *(window.to_us for window in value.windows.values()), 0)
         known = table.get(key)
         if known == value:

@@ -42,7 +42,7 @@ def _value(totals: Totals, metric: str, seconds: float) -> float | None:
     name, _, statistic = metric.partition("_")
     values = totals.wait if name == "wait" else totals.run
     us = histogram.maximum(values) if statistic == "max" else histogram.quantiles(values, [QUANTILES[statistic]])[0]
-    return None if us is None else round(us / 1000, 6)
+    return None if us is None else us / 1000
 
 
 def seconds_points(found: Mapping[int, tuple[int, int]], steps: Steps, metric: str) -> list[float | None]:
