@@ -52,7 +52,8 @@ class DataDirectory:
     def lock(self) -> int:
         """Take the directory for this process until it ends. ConfigError in one sentence when it cannot be had."""
         try:
-            self.run.mkdir(parents=True, exist_ok=True)
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)  # what jobs said is nobody else's business
+            self.run.mkdir(exist_ok=True)
             path = self.run / "up.lock"
             fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
