@@ -101,6 +101,9 @@ class Fleet:
             if failed is not None:
                 print(f"\nworker {number}:\n{self.log(number)}", flush=True)
 
+    def __len__(self) -> int:
+        return len(self._workers)
+
     def add(self, number: int) -> None:
         """Start worker `number`."""
         worker = self._workers[number] = self._installation.process(f"worker{number}", self._arguments)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 import orjson
@@ -127,6 +127,18 @@ async def backlog(of: Installation) -> int:
     finally:
         await admin.close()
         await consumer.stop()
+
+
+async def members(of: Installation) -> int:
+    """How many workers share the partitions; 0 while the group is between two assignments."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=of.broker)
+    await admin.start()
+    try:
+        responses: Any = await admin.describe_consumer_groups([of.group])
+    finally:
+        await admin.close()
+    _, _, state, _, _, found, *_ = responses[0].groups[0]
+    return len(found) if state == "Stable" else 0
 
 
 async def dead_letters(of: Installation) -> set[str]:
