@@ -27,7 +27,8 @@ sys.path[:0] = [str(HERE), str(EXAMPLES)]
 
 @pytest.fixture(autouse=True)
 def _clean() -> Iterator[None]:
-    """Each test begins without an emitter of the test before, and leaves no errors in any site."""
+    """Each test begins without an emitter or errors of the test before, and with a log that a worker has not silenced."""
+    guard.log.setLevel("WARNING")
     for site in guard.sites.values():
         site.errors = 0
     yield

@@ -40,6 +40,7 @@ class Emitter(JobEvents):
         self.enabled = not settings.disabled and (settings.active or make_transport is not None)
         self.accept = self._buffer  # where a serialised event goes: the ring, or the parent's
         self.truncated = 0
+        self._series = {}
         self._make_transport = make_transport or (lambda: transport_class(settings)(settings))
         self._preload = None if make_transport is not None else partial(transport_class, settings)
         self._relay: Relay | None = None

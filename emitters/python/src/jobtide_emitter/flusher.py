@@ -2,7 +2,7 @@
 
 Started with the first event, once per process; a fork starts without it. Hooks only ever call `wake`, which neither
 waits nor allocates a lock that a signal handler could find taken. What was taken and not acknowledged stays in the
-window, at most 1 MiB, and goes again under the same numbers: the stream knows a repeat when it sees one.
+window, at most 256 KiB, and goes again under the same numbers: the stream knows a repeat when it sees one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from jobtide_emitter.guard import guarded, log
 from jobtide_emitter.ring import Record, Ring
 from jobtide_emitter.transports import Transport
 
-WINDOW_BYTES = 1 << 20
+WINDOW_BYTES = 256 << 10  # small: whoever packs a window holds the interpreter for that long
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
 _LONGEST_SLEEP_S = 3600.0

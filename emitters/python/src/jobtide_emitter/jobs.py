@@ -6,6 +6,7 @@ are µs since the epoch; without `at_us` an event happens now.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
@@ -20,15 +21,18 @@ if TYPE_CHECKING:
     from jobtide_emitter.settings import Settings
 
 
+_MAX_SERIES = 4096
+
+
 class Job:
     """Names one attempt of one job, once for all its events. `facts` is what every event of it says."""
 
     __slots__ = ("facts", "key", "lane")
 
-    def __init__(self, facts: dict[str, Any]) -> None:
+    def __init__(self, facts: dict[str, Any], key: str) -> None:
         self.facts = facts
-        self.key = f"{facts['tenant']}/{facts['system']}/{facts['job_id']}"
-        self.lane = lane_of(self.key)
+        self.key = key
+        self.lane = lane_of(key)
 
     @property
     def id(self) -> str:
@@ -43,6 +47,7 @@ class JobEvents(ABC):
     """The events of jobs; the emitter is one. No method here waits or does I/O."""
 
     settings: Settings
+    _series: dict[tuple[str, str, str], tuple[dict[str, Any], str]]
 
     @abstractmethod
     def put(self, job: Job, kind: str, rank: int, data: dict[str, Any], at_us: int | None) -> None:
@@ -50,20 +55,32 @@ class JobEvents(ABC):
 
     def job(self, system: str, queue: str, job_class: str, job_id: str, attempt: int = 1, **more: Any) -> Job:
         """Names an attempt. `more` is optional data of the contract: max_attempts, priority, parent_job_id, …"""
-        settings = self.settings
+        name = bounds.name(job_id)
+        try:
+            series, prefix = self._series[system, queue, job_class]
+        except (KeyError, TypeError):  # new, or nothing that can be a key
+            series, prefix = self._new_series(system, queue, job_class)
+        facts = {**series, "job_id": name, "attempt": bounds.attempt(attempt)}
+        for member, value in more.items():
+            if value is not None:
+                facts[member] = bounds.name(value) if isinstance(value, str) else value
+        return Job(facts, prefix + name)
+
+    def _new_series(self, system: str, queue: str, job_class: str) -> tuple[dict[str, Any], str]:
+        """What all jobs of a class in a queue say, and how their partition keys begin; kept for the next ones."""
         facts = {
-            "tenant": settings.tenant,
-            "environment": settings.environment,
+            "tenant": self.settings.tenant,
+            "environment": self.settings.environment,
             "system": bounds.name(system, 32),
             "queue": bounds.name(queue),
             "job_class": bounds.name(job_class),
-            "job_id": bounds.name(job_id),
-            "attempt": bounds.attempt(attempt),
         }
-        for member, value in more.items():
-            if value is not None:
-                facts[member] = bounds.name(value) if value.__class__ is str else value
-        return Job(facts)
+        made = (facts, f"{facts['tenant']}/{facts['system']}/")
+        if len(self._series) >= _MAX_SERIES:
+            self._series.clear()
+        with contextlib.suppress(TypeError):
+            self._series[system, queue, job_class] = made
+        return made
 
     @guarded("emitter.job_enqueued")
     def job_enqueued(self, job: Job, *, at_us: int | None = None, run_at_us: int | None = None) -> None:

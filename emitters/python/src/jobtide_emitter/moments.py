@@ -11,8 +11,10 @@ from datetime import UTC, datetime, timedelta
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
-# Text of the seconds asked for lately: the events of a moment share them, and so do a job's enqueue and start.
-_seconds: dict[int, str] = {}
+# Seconds and their text, both ways, for those asked for lately: the events of a moment share them, and so do a job's
+# enqueue and its start.
+_texts: dict[int, str] = {}
+_seconds: dict[str, int] = {}
 _CACHE_LIMIT = 1024
 
 
@@ -28,12 +30,19 @@ def text_of(us: int) -> str:
     '1970-01-01T00:00:01.500000Z'
     """
     second, micros = divmod(us, 1_000_000)
-    prefix = _seconds.get(second)
+    prefix = _texts.get(second)
     if prefix is None:
-        if len(_seconds) >= _CACHE_LIMIT:
-            _seconds.clear()
-        prefix = _seconds[second] = f"{_EPOCH + timedelta(seconds=second):%Y-%m-%dT%H:%M:%S}."
+        prefix = f"{_EPOCH + timedelta(seconds=second):%Y-%m-%dT%H:%M:%S}."
+        _remember(second, prefix)
     return f"{prefix}{micros:06d}Z"
+
+
+def _remember(second: int, prefix: str) -> None:
+    if len(_texts) >= _CACHE_LIMIT:
+        _texts.clear()
+        _seconds.clear()
+    _texts[second] = prefix
+    _seconds[prefix] = second
 
 
 def us_of(moment: datetime) -> int:
@@ -51,4 +60,10 @@ def us_of_text(text: str) -> int:
     >>> us_of_text("1970-01-01T01:00:00+01:00")
     0
     """
-    return us_of(datetime.fromisoformat(text))
+    if len(text) == 27 and text[26] == "Z":
+        second, micros = _seconds.get(text[:20]), text[20:26]
+        if second is not None and micros.isdecimal() and micros.isascii():
+            return second * 1_000_000 + int(micros)
+    us = us_of(datetime.fromisoformat(text))
+    text_of(us)  # next time it is known
+    return us

@@ -53,15 +53,17 @@ def job_of(headers: dict[str, Any], delivery: dict[str, Any], max_retries: int |
 
 def job_of_request(task: Any, request: Any) -> Job:
     """The attempt of a `task.request`."""
-    headers = {
-        "task": task.name,
-        "shadow": request.shadow,
-        "id": request.id,
-        "retries": request.retries,
-        "parent_id": request.parent_id,
-        "group": request.group,
-    }
-    return job_of(headers, request.delivery_info or {}, task.max_retries)
+    delivery, max_retries = request.delivery_info or {}, task.max_retries
+    return emitter().job(
+        SYSTEM,
+        queue_of(delivery.get("exchange"), delivery.get("routing_key")),
+        request.shadow or task.name,
+        request.id,
+        request.retries + 1,
+        max_attempts=None if max_retries is None else max_retries + 1,
+        parent_job_id=request.parent_id,
+        batch_id=request.group,
+    )
 
 
 def enqueued_us_of(request: Any) -> int | None:
