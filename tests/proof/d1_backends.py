@@ -34,6 +34,7 @@ from tests.up_process import UpProcess, up
 
 TENANT, SEED = "shop", 41
 WAIT_SLACK_MS = 50.0
+LEDGERS_S = 25.0  # the live ledger is told every 10 s
 JOBS = {  # backend: (jobs, worker processes, jobs at a time in each), short and full
     False: {"celery": (650, 1, 4), "rq": (200, 2, 1), "dramatiq": (650, 1, 4)},
     True: {"celery": (24_000, 1, 8), "rq": (2_500, 3, 1), "dramatiq": (24_000, 1, 16)},
@@ -161,10 +162,14 @@ def _live(api: Api, attempts: list[Attempt]) -> tuple[Comparison, dict[Series, d
     for series, row in rows.items():
         comparison.equal(f"{series} in flight and waiting at the end", (0, 0), (row["in_flight"], row["waiting"]))
     comparison.equal("missing, lost", (0, 0), (head["completeness"]["missing"], head["completeness"]["lost"]))
-    for epoch in api.items("/v1/completeness", tenant=TENANT, last="1h"):
-        if not epoch["clean"]:  # no bar: killed processes are allowed to be, and this says who was
-            print(f"  unclean epoch: {epoch}", file=sys.stderr)
+    wait_for(lambda: not _unclean(api), LEDGERS_S)
+    for epoch in _unclean(api):  # no bar: killed processes are allowed to be, and this says who was
+        print(f"  unclean epoch: {epoch}", file=sys.stderr)
     return comparison, rows
+
+
+def _unclean(api: Api) -> list[dict[str, Any]]:
+    return [epoch for epoch in api.items("/v1/completeness", tenant=TENANT, last="1h") if not epoch["clean"]]
 
 
 def _history(api: Api, attempts: list[Attempt], from_us: int, to_us: int) -> Comparison:
