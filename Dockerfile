@@ -1,13 +1,13 @@
 # One image for every jobtide process of docker-compose.yml; the command says which. Built from this checkout.
 FROM python:3.11-slim AS build
 WORKDIR /src
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY streams streams
 COPY sinks sinks
 COPY query query
 COPY cli cli
 COPY emitters/gateway emitters/gateway
-RUN python -m venv /opt/jobtide && /opt/jobtide/bin/pip install --no-cache-dir .
+RUN python -m venv /opt/jobtide && /opt/jobtide/bin/pip install --no-cache-dir -c constraints.txt .
 
 FROM python:3.11-slim
 RUN useradd --system --create-home --uid 10001 jobtide

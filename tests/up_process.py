@@ -54,9 +54,7 @@ class UpProcess:
     def launch(self) -> None:
         """Start without waiting."""
         with self.output.open("wb") as output:
-            self._process = subprocess.Popen(
-                self._argv, stdout=output, stderr=subprocess.STDOUT, env=self._environment, start_new_session=True
-            )
+            self._process = subprocess.Popen(self._argv, stdout=output, stderr=subprocess.STDOUT, env=self._environment, start_new_session=True)
 
     def text(self) -> str:
         """What it printed since it was last started."""

@@ -46,9 +46,7 @@ def worker(environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     assert process.wait(20) == 0
 
 
-async def send(
-    broker: str, topic: str, records: list[tuple[int, bytes, bytes | None, list[tuple[str, bytes]]]]
-) -> None:
+async def send(broker: str, topic: str, records: list[tuple[int, bytes, bytes | None, list[tuple[str, bytes]]]]) -> None:
     producer = AIOKafkaProducer(bootstrap_servers=broker, acks="all")
     await producer.start()
     for partition, value, key, headers in records:
@@ -91,9 +89,7 @@ def test_refused_events_are_listed_by_reason(worker: object, kafka_broker: str, 
     assert "0 events sent" in replayed and "1 still refused: unknown_type" in replayed
 
 
-def test_a_mended_event_is_sent_to_its_partition_and_a_doubled_letter_once(
-    environment: dict[str, str], kafka_broker: str, prefix: str
-) -> None:
+def test_a_mended_event_is_sent_to_its_partition_and_a_doubled_letter_once(environment: dict[str, str], kafka_broker: str, prefix: str) -> None:
     """As after an upgrade: letters whose events the contract accepts now."""
     asyncio.run(servers.create_topics(kafka_broker, prefix))
     mended, neighbour = event("mended"), event("neighbour")

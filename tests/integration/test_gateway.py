@@ -100,9 +100,7 @@ async def test_accepted_events_are_in_kafka_and_refused_ones_are_not(kafka_broke
     ],
     ids=["long", "bomb", "cut", "not-gzip", "brotli", "deep", "broken-array"],
 )
-async def test_a_body_that_cannot_be_taken_is_a_problem(
-    kafka_broker: str, prefix: str, content: bytes, headers: dict[str, str], status: int
-) -> None:
+async def test_a_body_that_cannot_be_taken_is_a_problem(kafka_broker: str, prefix: str, content: bytes, headers: dict[str, str], status: int) -> None:
     await servers.create_topics(kafka_broker, prefix)
     async with gateway(settings_for(kafka_broker, prefix, gateway_max_body_bytes=10_000)) as client:
         reply = await client.post("/v1/events", content=content, headers=headers)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from jobtide.streams.events import time_text, time_us
 
 from tests.up_process import UpProcess, up
@@ -58,6 +59,7 @@ def until(condition: Callable[[], bool], describe: Callable[[], object], deadlin
         time.sleep(0.5)
 
 
+@pytest.mark.slow
 def test_history_and_live(tmp_path: Path) -> None:
     path = tmp_path / "trace.jsonl"
     runs = sorted(write_file(path))

@@ -74,6 +74,7 @@ def counts(process: UpProcess, span: str) -> dict[str, int]:
     return found | {"waits": items[0]["wait_ms"]["count"], "runs": items[0]["run_ms"]["count"]} if items else found
 
 
+@pytest.mark.slow
 def test_exact_through_sigkill_of_every_part_and_of_up_itself(tmp_path: Path) -> None:
     with up(tmp_path / "data") as process:
         load = Load(process)
@@ -97,6 +98,7 @@ def test_exact_through_sigkill_of_every_part_and_of_up_itself(tmp_path: Path) ->
         assert (counts(process, "last=1h"), counts(process, span)) == (exact, exact)
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_everything_and_a_second_up_continues(tmp_path: Path) -> None:
     process = UpProcess(tmp_path / "data")
     assert process.start() < READY_BAR_S
@@ -139,6 +141,7 @@ def health(process: UpProcess, code: int) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_demo_shows_its_first_row_in_time_and_all_kinds_of_ends(tmp_path: Path) -> None:
     with up(tmp_path / "data", "--demo") as process:
         begun = time.monotonic()

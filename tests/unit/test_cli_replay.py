@@ -63,9 +63,7 @@ def test_history_needs_events_with_a_time(bad: bytes, reason: str) -> None:
     assert refused.value.reason.value == reason
 
 
-def retimed(
-    lines: list[bytes], start_us: int = ORIGIN + 1000 * DAY_US, speed: float = 1.0, name: str = "a1"
-) -> list[Any]:
+def retimed(lines: list[bytes], start_us: int = ORIGIN + 1000 * DAY_US, speed: float = 1.0, name: str = "a1") -> list[Any]:
     """The decoded events of a run over the lines."""
     run: Run | None = None
     events = []
@@ -80,9 +78,7 @@ def retimed(
 
 def test_a_live_run_moves_times_and_divides_durations() -> None:
     start = ORIGIN + 1000 * DAY_US
-    done = line(
-        "job.finished", "2013-01-01T01:00:00Z", worker_id="w", duration_ms=1_800_000, started_at="2013-01-01T00:30:00Z"
-    )
+    done = line("job.finished", "2013-01-01T01:00:00Z", worker_id="w", duration_ms=1_800_000, started_at="2013-01-01T00:30:00Z")
     (_, first), (due, last) = retimed([line("job.enqueued", "2013-01-01T00:00:00Z"), done], start, speed=60)
     assert first.time_us == start
     assert due == last.time_us == start + 60_000_000

@@ -55,9 +55,7 @@ def test_byte_order_mark_is_no_part_of_the_first_line() -> None:
     assert list(lines(b"\xef\xbb\xbf{}\n{}")) == [(1, b"{}"), (2, b"{}")]
 
 
-@pytest.mark.parametrize(
-    ("body", "reason"), [(b"[1,", Reason.NOT_JSON), (b"[" * 100_000 + b"]" * 100_000, Reason.TOO_DEEP)]
-)
+@pytest.mark.parametrize(("body", "reason"), [(b"[1,", Reason.NOT_JSON), (b"[" * 100_000 + b"]" * 100_000, Reason.TOO_DEEP)])
 def test_an_array_that_cannot_be_split_is_refused_whole(body: bytes, reason: Reason) -> None:
     with pytest.raises(ContractError) as refused:
         list(lines(body))
@@ -80,9 +78,7 @@ def test_a_full_event_keeps_its_bytes_and_goes_to_its_lane() -> None:
 
 def test_every_event_is_judged_alone() -> None:
     intake = take(
-        body_of(full("a"), {"type": "job.exploded"}, full("b", lane=(lane_of("acme/celery/b") + 1) % 64))
-        + b"\nnot json\n[]\n3\n"
-        + body_of(short())
+        body_of(full("a"), {"type": "job.exploded"}, full("b", lane=(lane_of("acme/celery/b") + 1) % 64)) + b"\nnot json\n[]\n3\n" + body_of(short())
     )
     assert intake.accepted == 2
     assert [(r.line, r.reason) for r in intake.rejected] == [

@@ -10,6 +10,7 @@ import asyncio
 import gc
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import faust
@@ -80,6 +81,7 @@ class StreamWorker:
             topic_disable_leader=True,
             topic_allow_declare=False,
             web_enabled=False,
+            datadir=_faust_directory(s),
             value_serializer="raw",
             key_serializer="raw",
         )
@@ -165,6 +167,13 @@ async def run_worker(settings: Settings, new_sink: Callable[[], HotStateSink], s
     if await worker.app.wait_for_stopped(stop):
         end_process(f"Faust ended on its own ({worker.app.crash_reason!r})")
     await worker.stop()
+
+
+def _faust_directory(settings: Settings) -> str:
+    """Nothing is kept there, but Faust makes directories, by default where the process was started."""
+    directory = Path(settings.data_dir) / "faust"
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    return str(directory)
 
 
 def _tune_gc() -> None:

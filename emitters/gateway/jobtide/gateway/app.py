@@ -157,9 +157,7 @@ def _accepted(intake: Intake) -> Response:
     for refused in intake.rejected:
         meters.rejected.labels(refused.reason).inc()
     rejected = [{"line": r.line, "reason": r.reason, "detail": r.detail} for r in intake.rejected]
-    return Response(
-        orjson.dumps({"accepted": intake.accepted, "rejected": rejected}), 202, media_type="application/json"
-    )
+    return Response(orjson.dumps({"accepted": intake.accepted, "rejected": rejected}), 202, media_type="application/json")
 
 
 def _too_large(limit: int) -> Problem:
@@ -187,10 +185,6 @@ def create_app(settings: Settings) -> FastAPI:
     @app.get("/readyz")
     async def readyz() -> Response:
         problem = gateway.broker.problem
-        return (
-            Response(b'{"status":"ready"}', media_type="application/json")
-            if problem is None
-            else Problem(503, problem, RETRY_S).response()
-        )
+        return Response(b'{"status":"ready"}', media_type="application/json") if problem is None else Problem(503, problem, RETRY_S).response()
 
     return app
