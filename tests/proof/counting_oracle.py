@@ -85,7 +85,8 @@ def _start(own: list[Event]) -> tuple[int | None, bool]:
     for e in own:
         kind, data, at_us = _kind(e), e["data"], _us(e["time"])
         if kind in RANKS and "started_at" in data:
-            implied.append((_us(data["started_at"]), True))
+            start_us = _us(data["started_at"])
+            implied.append((min(start_us, at_us), start_us < at_us))  # nothing starts after it ended
         elif kind in RANKS and "duration_ms" in data:
             implied.append((at_us - round(data["duration_ms"] * 1000), True))
         elif kind in ("finished", "failed"):

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jobtide.streams.events import Reason
-from jobtide.streams.folds.attempts import ENQUEUED, FIELDS
+from jobtide.streams.folds.attempts import ENQUEUED, FIELDS, STARTED
 from jobtide.streams.folds.counters import Limits
 from jobtide.streams.folds.panes import MINUTE_PANES_KEPT_US, SECOND_PANES_KEPT_US, Pane, merge
 from jobtide.streams.folds.publication import LEDGER_EVERY_US, Publisher
@@ -317,6 +317,16 @@ def test_an_event_from_the_future_counts_five_minutes_ahead_at_most() -> None:
     assert told.fold.counters.future_clamped == 2
     minutes: Any = told.fold.read()["minutes"]
     assert {start_s * SECOND: counts[0][ENQUEUED] for (_, start_s), counts in minutes.items()} == {START_US + FUTURE_US: 3}
+
+
+def test_a_start_that_is_said_to_lie_after_the_end_counts_at_the_end() -> None:
+    """Else any event could open panes years ahead, which no watermark would ever close."""
+    told = Told()
+    for number, kind in enumerate(["finished", "failed", "cancelled"] * 20):
+        far_us = START_US + (number + 1) * 24 * 3600 * SECOND
+        told.hear(START_US, value_of(job_event(kind, START_US, job_id=f"j{number}", started_at=far_us, event_id=f"event-{number:012d}")))
+    minutes: Any = told.fold.read()["minutes"]
+    assert [(start_s * SECOND, pane[0][STARTED]) for (_, start_s), pane in minutes.items()] == [(START_US, 60)]
 
 
 def test_backfill_is_for_history() -> None:
