@@ -35,6 +35,7 @@ TOPICS: tuple[Topic, ...] = (
         PANES,
         message_timestamp_type="LogAppendTime",
         cleanup_policy="compact,delete",
+        min_compaction_lag_ms=str(2 * 3_600_000),  # stage 2 replays 70 minutes and wants the ticks in them, too
         retention_ms=str(7 * _DAY_MS),
         segment_bytes=str(64 * _MIB),
         max_message_bytes=str(16 * _MIB),

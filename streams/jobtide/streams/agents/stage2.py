@@ -32,6 +32,7 @@ class Stage2(Stage):
         super().__init__(settings.topic(PANES))
         self.settings, self.sink = settings, sink
         self.folds: dict[int, WindowFold] = {}
+        self._starts: dict[int, int] = {}  # where each partition's replay began
         self._pending: dict[tuple[str, str, str], HotWrite] = {}  # not yet in the store: the newest of each field
         self._away_since_s: float | None = None
         self._writing = asyncio.Lock()
@@ -55,7 +56,8 @@ class Stage2(Stage):
             since = await consumer.offsets_for_times({tp: max(0, time_ns() // 1_000_000 - REPLAY_MS) for tp in tps})
             for tp in tps:
                 start = since.get(tp)
-                consumer.seek(tp, start.offset if start is not None else ends[tp])
+                self._starts[tp.partition] = start.offset if start is not None else ends[tp]
+                consumer.seek(tp, self._starts[tp.partition])
             waiting = {tp for tp in tps if await consumer.position(tp) < ends[tp]}
             count = 0
             while waiting:
@@ -69,7 +71,7 @@ class Stage2(Stage):
             await consumer.stop()
 
     def next_offset(self, partition: int) -> int:
-        return self.folds[partition].version + 1 if partition in self.folds else 0
+        return max(self.folds[partition].version + 1, self._starts.get(partition, 0)) if partition in self.folds else 0
 
     def holds(self, partition: int) -> bool:
         return partition in self.folds
