@@ -21,7 +21,7 @@ T = TypeVar("T")
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
 
 
-class Stopped(Exception):  # noqa: N818  # not an error: the answer to a call that is not wanted any more
+class Stopped(Exception):  # not an error: the answer to a call that is not wanted any more
     """The call was given up, because the process stops or the caller's `wanted` says no."""
 
 
@@ -44,7 +44,7 @@ class Patience:
         """The same until it succeeds. Raises Stopped."""
         wait_s = FIRST_WAIT_S
         while True:
-            if self._stop.is_set() and wait_s > FIRST_WAIT_S or not wanted():
+            if (self._stop.is_set() and wait_s > FIRST_WAIT_S) or not wanted():
                 raise Stopped
             try:
                 done = await self.once(kind, function, *args, **kwargs)
