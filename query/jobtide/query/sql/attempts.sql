@@ -1,5 +1,5 @@
 -- The same from single attempts: what they count in [from_us, to_us) outside of the whole minutes that minutes.sql answers,
--- by the same rules as the rollups. The attempts with any fact there are found first.
+-- by the same rules as the rollups. The attempts that reach into what is left are found first, by the indexed bounds of their rows.
 SELECT
   tenant, environment, system, queue, job_class, at_us,
   toUInt64(field = 0) AS enqueued, toUInt64(field = 1) AS started, toUInt64(field = 2) AS finished, toUInt64(field = 3) AS failed,
@@ -31,10 +31,7 @@ FROM (
       AND ({tenant:Nullable(String)} IS NULL OR tenant = {tenant:Nullable(String)})
       AND ({environment:Nullable(String)} IS NULL OR environment = {environment:Nullable(String)})
       AND ({system:Nullable(String)} IS NULL OR system = {system:Nullable(String)})
-      AND ({queue:Nullable(String)} IS NULL OR queue = {queue:Nullable(String)})
-      AND arrayExists(
-        us -> us >= {from_us:Int64} AND us < {to_us:Int64} AND NOT (us >= {minutes_from_us:Int64} AND us < {minutes_to_us:Int64}),
-        arrayMap(t -> ifNull(toUnixTimestamp64Micro(t), -1), [enqueued_at, started_at, implied_at, dead_at, retried_at, fromUnixTimestamp64Micro(outcome.time_us, 'UTC')])))
+      AND ({queue:Nullable(String)} IS NULL OR queue = {queue:Nullable(String)}))
     AND ({job_class:Nullable(String)} IS NULL OR job_class = {job_class:Nullable(String)})
 )
 WHERE at_us >= {from_us:Int64} AND at_us < {to_us:Int64} AND NOT (at_us >= {minutes_from_us:Int64} AND at_us < {minutes_to_us:Int64})
