@@ -70,7 +70,7 @@ class _Inflater:
                 plain += self._member.decompress(chunk, room - len(plain) + 1)
             except zlib.error as error:
                 raise BodyBroken(f"not gzip: {error}") from None
-            if len(plain) > room or self._member.unconsumed_tail:
+            if len(plain) > room:
                 raise BodyTooLarge
             chunk = self._member.unused_data
         return bytes(plain)
