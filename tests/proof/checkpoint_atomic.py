@@ -1,9 +1,10 @@
-"""A checkpoint batch on real Kafka is whole or absent, never doubled, and in order: through SIGKILL, cut connections and recovery.
+"""A checkpoint batch on real Kafka is whole or absent, never doubled, and in order: through SIGKILL, cut connections
+and recovery.
 
     python -m tests.proof.checkpoint_atomic [--full]
 
-A writer appends batches of up to 4 000 records and 1.6 MB, through a proxy that cuts connections inside produce requests and before their
-replies, and is killed at random moments. Then the log is read back record by record.
+A writer appends batches of up to 4 000 records and 1.6 MB, through a proxy that cuts connections inside produce
+requests and before their replies, and is killed at random moments. Then the log is read back record by record.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -49,6 +50,7 @@ def show(title: str, figures: Figures) -> None:
 
 def main(title: str, run: Callable[[bool, Servers], Figures]) -> None:
     """Figures must have `passed`."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leave every process that was started ended
     parser = argparse.ArgumentParser(description=title)
     parser.add_argument("--full", action="store_true", help="the long form")
     parser.add_argument("--broker", help="a running Kafka")

@@ -28,6 +28,7 @@ SEED = 3
 RECOVERY_S = 30.0
 FROZEN_S = 15.0
 CRASHING = ("-m", "tests.chaos.crashing_worker")
+WORKERS = ("worker0", "worker1")
 HOW = ("published", "submitted", "at random", "durable")
 
 
@@ -42,16 +43,16 @@ async def _run(kills: int, zombies: int, servers: Servers) -> Figures:
     load, stop = installation.load(SEED), asyncio.Event()
     random, recoveries, woken = Random(SEED), [], []
     async with Fleet(installation, CRASHING) as fleet, Progress(installation) as progress:
-        fleet.add(0)
-        fleet.add(1)
+        for name in WORKERS:
+            fleet.add(name)
         sending = asyncio.create_task(load.run(stop))
         await progress.beyond({}, 60)
         for number in range(kills):
             await asyncio.sleep(random.uniform(1, 3))
-            recoveries.append(await _kill(fleet, progress, number % 2, HOW[number % len(HOW)]))
+            recoveries.append(await _kill(fleet, progress, WORKERS[number % 2], HOW[number % len(HOW)]))
         for number in range(zombies):
             await asyncio.sleep(random.uniform(2, 4))
-            woken.append(await _zombie(fleet, progress, number % 2))
+            woken.append(await _zombie(fleet, progress, WORKERS[number % 2]))
         stop.set()
         await sending
         verdict = await judge(installation, load)
@@ -70,33 +71,33 @@ async def _run(kills: int, zombies: int, servers: Servers) -> Figures:
     }
 
 
-async def _kill(fleet: Fleet, progress: Progress, number: int, how: str) -> float:
+async def _kill(fleet: Fleet, progress: Progress, name: str, how: str) -> float:
     """Seconds from the new start until every partition moves."""
-    starts = fleet.starts(number)
+    starts = fleet.starts(name)
     if how in KILL_AT:
-        fleet.signal(number, KILL_AT[how])
+        fleet.signal(name, KILL_AT[how])
     else:
-        fleet.kill(number)
-    started_s = await fleet.until_restarted(number, starts)
+        fleet.kill(name)
+    started_s = await fleet.until_restarted(name, starts)
     await asyncio.sleep(0.3)  # what was on its way has arrived by now
     await progress.beyond(dict(progress.applied), 2 * RECOVERY_S)
     took_s = time.monotonic() - started_s
-    print(f"  killed worker {number} ({how}): all partitions move again after {took_s:.1f} s", flush=True)
+    print(f"  killed {name} ({how}): all partitions move again after {took_s:.1f} s", flush=True)
     return took_s
 
 
-async def _zombie(fleet: Fleet, progress: Progress, number: int) -> float:
+async def _zombie(fleet: Fleet, progress: Progress, name: str) -> float:
     """Seconds from waking up until every partition moves."""
-    fleet.signal(number, FREEZE_AT_PUBLISHED)
+    fleet.signal(name, FREEZE_AT_PUBLISHED)
     await asyncio.sleep(FROZEN_S)
     await progress.beyond(dict(progress.applied), 2 * RECOVERY_S)  # the other worker has them all
-    starts, woken_s = fleet.starts(number), time.monotonic()
-    fleet.signal(number, signal.SIGCONT)
-    await fleet.until_restarted(number, starts)
+    starts, woken_s = fleet.starts(name), time.monotonic()
+    fleet.signal(name, signal.SIGCONT)
+    await fleet.until_restarted(name, starts)
     await asyncio.sleep(3)  # its last write ends the other too, which then cannot know what else was overwritten
     await progress.beyond(dict(progress.applied), 2 * RECOVERY_S)
     took_s = time.monotonic() - woken_s
-    print(f"  worker {number} woke up: all partitions move again after {took_s:.1f} s", flush=True)
+    print(f"  {name} woke up: all partitions move again after {took_s:.1f} s", flush=True)
     return took_s
 
 

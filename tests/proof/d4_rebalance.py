@@ -39,20 +39,20 @@ async def _run(changes: int, servers: Servers) -> Figures:
     load, stop = installation.load(SEED), asyncio.Event()
     cleared: list[float] = []
     async with Fleet(installation) as fleet, Progress(installation) as progress:
-        fleet.add(0)
+        fleet.add("worker0")
         sending = asyncio.create_task(load.run(stop))
         await progress.beyond({}, 60)
         for number in (1, 2, 3):
-            fleet.add(number)
+            fleet.add(f"worker{number}")
         cleared.append(await _caught_up(installation, fleet, progress))
-        await asyncio.gather(fleet.remove(0), fleet.remove(2))  # the one that had everything, and another
+        await asyncio.gather(fleet.remove("worker0"), fleet.remove("worker2"))  # the one that had everything, and another
         cleared.append(await _caught_up(installation, fleet, progress))
         for number in range(changes):
             changed_s = time.monotonic()
             if number % 2:
-                await fleet.remove(3 + number)
+                await fleet.remove(f"worker{3 + number}")
             else:
-                fleet.add(4 + number)
+                fleet.add(f"worker{4 + number}")
             cleared.append(await _caught_up(installation, fleet, progress))
             await asyncio.sleep(max(0.0, EVERY_S - (time.monotonic() - changed_s)))
         stop.set()

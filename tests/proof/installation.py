@@ -1,6 +1,6 @@
 """One installation under test: its names on the shared servers, and its processes, each in a session of its own.
 
-`Fleet` starts workers, kills, stops and continues them, and starts again what has ended: the supervisor that a
+`Fleet` starts processes, kills, stops and continues them, and starts again what has ended: the supervisor that a
 worker needs. `Progress` sees in the checkpoint topic how far each source partition has come.
 """
 
@@ -21,7 +21,7 @@ from jobtide.cli.embedded.process import Command, Process
 from jobtide.streams.folds.saving import APPLIED, Applied
 from jobtide.streams.topics import CHECKPOINT, DEAD_LETTERS, EVENTS, PANES
 
-from tests.proof.load import Load
+from tests.proof.load import Load, ToKafka
 
 ROOT = Path(__file__).parents[2]
 WORKER = ("-m", "jobtide.cli", "worker")
@@ -69,7 +69,7 @@ class Installation:
 
     def load(self, seed: int) -> Load:
         """Traffic for it, with a ledger of its own."""
-        return Load(self.broker, self.events, self.partitions, self.directory / f"{self.prefix}ledger", seed)
+        return Load(ToKafka(self.broker, self.events, self.partitions), self.directory / f"{self.prefix}ledger", seed)
 
     def process(self, name: str, arguments: Sequence[str], **environment: str) -> Process:
         """A Python process of this installation, not started; it dies with this one."""
@@ -80,13 +80,13 @@ class Installation:
 
 
 class Fleet:
-    """Workers by number. An async context: what has ended is started again until its end, when all are killed."""
+    """Processes by name. An async context: what has ended is started again until its end, when all are killed."""
 
-    def __init__(self, installation: Installation, arguments: Sequence[str] = WORKER) -> None:
-        self._installation, self._arguments = installation, arguments
-        self._workers: dict[int, Process] = {}
+    def __init__(self, installation: Installation, worker: Sequence[str] = WORKER) -> None:
+        self._installation, self._worker = installation, worker
+        self._processes: dict[str, Process] = {}
+        self._started: defaultdict[str, list[float]] = defaultdict(list)  # monotonic s
         self._keeping: asyncio.Task[None] | None = None
-        self._started: defaultdict[int, list[float]] = defaultdict(list)  # monotonic s
         self.restarts = 0
 
     async def __aenter__(self) -> Fleet:
@@ -96,61 +96,62 @@ class Fleet:
     async def __aexit__(self, failed: object, *_: object) -> None:
         if self._keeping is not None:
             self._keeping.cancel()
-        for number, worker in self._workers.items():
-            worker.kill()
+        for name, process in self._processes.items():
+            process.kill()
             if failed is not None:
-                print(f"\nworker {number}:\n{self.log(number)}", flush=True)
+                print(f"\n{name}:\n{process.last_lines(30)}", flush=True)
 
     def __len__(self) -> int:
-        return len(self._workers)
+        return len(self._processes)
 
-    def add(self, number: int) -> None:
-        """Start worker `number`."""
-        worker = self._workers[number] = self._installation.process(f"worker{number}", self._arguments)
-        worker.start()
-        self._started[number].append(time.monotonic())
+    def add(self, name: str, arguments: Sequence[str] | None = None, **environment: str) -> None:
+        """Start a process; without arguments a worker."""
+        self._processes[name] = self._installation.process(name, arguments or self._worker, **environment)
+        self._start(name)
 
-    def kill(self, number: int) -> None:
+    def _start(self, name: str) -> None:
+        self._processes[name].start()
+        self._started[name].append(time.monotonic())
+
+    def kill(self, name: str) -> None:
         """SIGKILL; it is started again."""
-        self._workers[number].kill()
+        self._processes[name].kill()
 
-    def signal(self, number: int, what: int) -> None:
-        pid = self._workers[number].pid
+    def signal(self, name: str, what: int) -> None:
+        pid = self._processes[name].pid
         if pid is None:
-            raise ProcessLookupError(f"worker {number} does not run")
+            raise ProcessLookupError(f"{name} does not run")
         os.kill(pid, what)
 
-    async def remove(self, number: int) -> None:
+    async def remove(self, name: str) -> None:
         """SIGTERM, and wait until it has left; SIGKILL after 20 s."""
-        worker = self._workers.pop(number)
-        worker.ask_to_stop()
+        process = self._processes.pop(name)
+        process.ask_to_stop()
         deadline_s = time.monotonic() + 20
-        while worker.ended() is None and time.monotonic() < deadline_s:
+        while process.ended() is None and time.monotonic() < deadline_s:
             await asyncio.sleep(0.05)
-        worker.kill()
+        process.kill()
 
-    async def until_restarted(self, number: int, before: int, deadline_s: float = 60) -> float:
-        """When worker `number` was started again for the (`before` + 1)th time, in monotonic s."""
+    def starts(self, name: str) -> int:
+        """How often it was started."""
+        return len(self._started[name])
+
+    async def until_restarted(self, name: str, before: int, deadline_s: float = 60) -> float:
+        """When it was started for the (`before` + 1)th time, in monotonic s."""
         limit_s = time.monotonic() + deadline_s
-        while len(self._started[number]) <= before:
+        while self.starts(name) <= before:
             if time.monotonic() > limit_s:
-                raise TimeoutError(f"worker {number} did not end within {deadline_s} s:\n{self.log(number)}")
+                raise TimeoutError(f"{name} did not end within {deadline_s} s")
             await asyncio.sleep(0.02)
-        return self._started[number][before]
-
-    def starts(self, number: int) -> int:
-        return len(self._started[number])
-
-    def log(self, number: int, lines: int = 30) -> str:
-        return self._workers[number].last_lines(lines)
+        return self._started[name][before]
 
     async def _keep(self) -> None:
         while True:
             await asyncio.sleep(0.1)
-            for number, worker in list(self._workers.items()):
-                if worker.ended() is not None:
+            for name, process in list(self._processes.items()):
+                if process.ended() is not None:
                     self.restarts += 1
-                    self.add(number)
+                    self._start(name)
 
 
 class Progress:

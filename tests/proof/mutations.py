@@ -1,9 +1,10 @@
-"""The fault runs can fail: workers with one guarantee taken out, under the same load and the same judge, are found to be wrong.
+"""The fault runs can fail: workers with one guarantee taken out, under the same load and the same judge, are found to
+be wrong.
 
     python -m tests.proof.mutations [--full]
 
-A mutant passes when a run of it loses or doubles something. One run may end well by luck, so there are up to six, each with another seed.
-With --full also the one that needs a zombie.
+A mutant passes when a run of it loses or doubles something. One run may end well by luck, so there are up to six,
+each with another seed. With --full also the one that needs a zombie.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ async def _try(mutant: str, fault: Fault, seed: int, servers: Servers) -> Verdic
     await create_topics(installation.broker, prefix, installation.partitions)
     load, stop = installation.load(seed), asyncio.Event()
     async with Fleet(installation, ("-m", "tests.chaos.mutant_worker", mutant)) as fleet, Progress(installation) as progress:
-        fleet.add(0)
-        fleet.add(1)
+        fleet.add("worker0")
+        fleet.add("worker1")
         sending = asyncio.create_task(load.run(stop))
         await progress.beyond({}, 60)
         await asyncio.sleep(3)
@@ -67,9 +68,9 @@ async def _try(mutant: str, fault: Fault, seed: int, servers: Servers) -> Verdic
 
 async def _under_load(fleet: Fleet, progress: Progress, end_load: Callable[[], Awaitable[None]]) -> None:
     """One worker ends where its mutant says."""
-    starts = fleet.starts(0)
-    fleet.signal(0, ARM)
-    await fleet.until_restarted(0, starts)
+    starts = fleet.starts("worker0")
+    fleet.signal("worker0", ARM)
+    await fleet.until_restarted("worker0", starts)
     await asyncio.sleep(0.3)
     await progress.beyond(dict(progress.applied), 60)
     await end_load()
@@ -78,26 +79,26 @@ async def _under_load(fleet: Fleet, progress: Progress, end_load: Callable[[], A
 async def _at_the_end(fleet: Fleet, progress: Progress, end_load: Callable[[], Awaitable[None]]) -> None:
     """As the last events are folded: under load a later event of the same minute would make up for what was not sent."""
     await end_load()
-    starts = {number: fleet.starts(number) for number in (0, 1)}
-    for number in starts:
-        fleet.signal(number, ARM)
-    for number, before in starts.items():
+    starts = {name: fleet.starts(name) for name in ("worker0", "worker1")}
+    for name in starts:
+        fleet.signal(name, ARM)
+    for name, before in starts.items():
         with contextlib.suppress(TimeoutError):  # the last minutes may all have gone out between two flushes
-            await fleet.until_restarted(number, before, deadline_s=10)
+            await fleet.until_restarted(name, before, deadline_s=10)
 
 
 async def _zombie(fleet: Fleet, progress: Progress, end_load: Callable[[], Awaitable[None]]) -> None:
     """Worker 0 stands still inside a flush until worker 1 has its partitions, and goes on."""
-    fleet.signal(0, ARM)
+    fleet.signal("worker0", ARM)
     await asyncio.sleep(SESSION_MS / 1000 * 2)
     await progress.beyond(dict(progress.applied), 60)
     await asyncio.sleep(2)
-    starts = fleet.starts(0)
-    fleet.signal(0, signal.SIGCONT)
-    await fleet.until_restarted(0, starts)  # its watchdog
-    starts = fleet.starts(1)
-    fleet.kill(1)  # only who recovers reads what the zombie wrote
-    await fleet.until_restarted(1, starts)
+    starts = fleet.starts("worker0")
+    fleet.signal("worker0", signal.SIGCONT)
+    await fleet.until_restarted("worker0", starts)  # its watchdog
+    starts = fleet.starts("worker1")
+    fleet.kill("worker1")  # only who recovers reads what the zombie wrote
+    await fleet.until_restarted("worker1", starts)
     await progress.beyond(dict(progress.applied), 60)
     await end_load()
 

@@ -117,16 +117,25 @@ async def settle(reader: PanesReader, of: Installation, until_us: int, deadline_
 async def backlog(of: Installation) -> int:
     """Messages of job.events that the workers have not committed."""
     tps = [TopicPartition(of.events, p) for p in range(of.partitions)]
-    consumer, admin = AIOKafkaConsumer(bootstrap_servers=of.broker), AIOKafkaAdminClient(bootstrap_servers=of.broker)
+    consumer = AIOKafkaConsumer(bootstrap_servers=of.broker)
     await consumer.start()
-    await admin.start()
     try:
         ends = await consumer.end_offsets(tps)
-        committed = await admin.list_consumer_group_offsets(of.group)
-        return sum(ends[tp] - max(0, committed[tp].offset if tp in committed else 0) for tp in tps)
+    finally:
+        await consumer.stop()
+    done = await committed(of, of.group)
+    return sum(ends[tp] - done.get(tp.partition, 0) for tp in tps)
+
+
+async def committed(of: Installation, group: str) -> dict[int, int]:
+    """Offset by partition of job.events that a consumer group has committed; partitions without one are left out."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=of.broker)
+    await admin.start()
+    try:
+        offsets = await admin.list_consumer_group_offsets(group)
     finally:
         await admin.close()
-        await consumer.stop()
+    return {tp.partition: each.offset for tp, each in offsets.items() if tp.topic == of.events and each.offset >= 0}
 
 
 async def members(of: Installation) -> int:

@@ -83,6 +83,7 @@ class Traffic:
         self.random = Random(seed)
         self.seed, self.start_us = seed, start_us
         self.every_us = S * EVENTS_PER_JOB / events_per_s
+        self.made = 0  # different events that keep the contract
         self._numbers: defaultdict[tuple[str, int], int] = defaultdict(int)
         self._said: list[_Said] = []
         self._arriving: list[tuple[int, int, Arrival]] = []
@@ -128,6 +129,7 @@ class Traffic:
         while self._said and self._said[0].at_us < self.start_us + after_us:
             said = heapq.heappop(self._said)
             lane, value = self._serialised(said)
+            self.made += 1
             self._arrive(Arrival(said.arrives_us, said.at_us, lane, value))
             if self.random.random() < 0.2:
                 again_us = said.arrives_us + round(self.random.expovariate(0.5) * S)

@@ -52,6 +52,12 @@ class Verdict:
             if differences := should.differs(is_):
                 self.differences.append(f"{what} {key} (is: should be, found): {'; '.join(differences)}")
 
+    def add(self, more: Verdict) -> None:
+        """Put another judgement of the same facts with this one."""
+        self.lost += more.lost
+        self.doubled += more.doubled
+        self.differences += more.differences
+
     def letters(self, should: set[str], found: set[str]) -> None:
         """Dead letters; they may be there twice, but none must be missing and no good event among them."""
         self.lost += len(should - found)
@@ -86,8 +92,6 @@ async def _hot(installation: Installation, truth: BySpan, verdict: Verdict) -> N
         hot = Verdict()
         hot.compare("hot state, 1h", should, await hot_hour(installation.redis_url, installation.prefix, TENANT))
         if not hot.differences or time.monotonic() > deadline_s:
-            verdict.lost += hot.lost
-            verdict.doubled += hot.doubled
-            verdict.differences += hot.differences
+            verdict.add(hot)
             return
         await asyncio.sleep(0.25)
