@@ -231,6 +231,7 @@ def test_the_checkpoint_of_a_quiet_partition_empties() -> None:
         fold.caught_up(START_US + minute * MINUTE)
         flush()
     assert kept.keys() == {APPLIED}
+    assert not fold.lifecycles.table.by_key
 
 
 @pytest.mark.parametrize("lost", [0, 1, 3])

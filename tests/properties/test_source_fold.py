@@ -157,6 +157,23 @@ def test_the_watermark_is_the_newest_event_time_that_is_not_ahead_of_its_append_
     assert told.fold.watermark_us == START_US + SECOND - DISORDER_US, "and time does not go back"
 
 
+def test_append_times_that_go_back_take_no_time_back() -> None:
+    """Another leader with another clock."""
+    told = Told()
+    told.hear(START_US, enqueue(START_US, 1))
+    told.hear(START_US - MINUTE, enqueue(START_US - SECOND, 2))
+    assert (told.fold.append_us, told.fold.watermark_us) == (START_US, START_US - DISORDER_US)
+
+
+def test_a_minute_that_ends_at_the_watermark_holds_its_last_second() -> None:
+    told = Told()
+    last_us = START_US + 59 * SECOND
+    told.hear(last_us, enqueue(last_us, 1))
+    told.fold.caught_up(START_US + MINUTE + DISORDER_US)
+    panes, _ = told.collect()
+    assert {size_s: record.pane.counts[ENQUEUED] for (size_s, _), record in panes.items()} == {1: 1, 60: 1}
+
+
 def test_silence_at_the_end_of_the_log_closes_panes() -> None:
     told = Told()
     told.hear(START_US, enqueue(START_US, 1))
@@ -246,20 +263,32 @@ def test_a_ledger_says_what_came_and_when_also_before_the_first_checkpoint() -> 
     told.hear(START_US + LEDGER_EVERY_US, numbered(1, START_US))
     (second,) = ledgers(told.publisher.collect("active")[0])
     assert (second.received, second.missing, second.last_us) == (3, 1, START_US + LEDGER_EVERY_US)
+    told.hear(START_US + 2 * LEDGER_EVERY_US, enqueue(START_US, 1))
+    assert ledgers(told.publisher.collect("active")[0]) == [], "nothing new of this one"
+
+
+def stats(following: dict[int, int]) -> bytes:
+    """What an emitter says it has sent: lane -> the number after the last."""
+    event = job_event("enqueued", START_US, event_id="stats-event-0001")
+    event |= {"type": "emitter.stats.v1", "partitionkey": "acme/celery/any"}
+    said = {str(lane): number for lane, number in following.items()}
+    event["data"] = {"tenant": "acme", "next": said, "emitted": 5, "dropped": 0, "spooled": 0, "clean": True, "epoch": "epoch-one"}
+    return value_of(event)
 
 
 def test_what_an_emitter_says_it_sent_is_expected() -> None:
     told = Told()
-    told.hear(START_US, numbered(0, START_US))
-    lane = lane_of("acme/celery/j1")
-    stats = job_event("enqueued", START_US, event_id="stats-event-0001")
-    stats |= {"type": "emitter.stats.v1", "partitionkey": "acme/celery/any"}
-    stats["data"] = {
-        "tenant": "acme", "next": {str(lane): 5, "63": 0}, "emitted": 5, "dropped": 0, "spooled": 0, "clean": True, "epoch": "epoch-one"
-    }  # fmt: skip
-    told.hear(START_US, value_of(stats))
+    told.hear(START_US, numbered(0, START_US), stats({lane_of("acme/celery/j1"): 5, 63: 0}))
     (ledger,) = ledgers(told.publisher.collect("active")[0])
     assert (ledger.received, ledger.missing, ledger.expected, ledger.clean) == (1, 4, 5, True)
+
+
+def test_each_partition_expects_its_own_lanes() -> None:
+    """The emitter says all its lanes to every partition."""
+    fold = SourceFold(3, PARTITIONS)
+    fold.fold([0], [START_US], [stats({3: 10, 4: 100, 11: 20, 12: 500})])
+    (ledger,) = [ledger for records in Publisher(fold).collect("active") for ledger in ledgers(records)]
+    assert (ledger.missing, ledger.expected) == (30, 30)
 
 
 # -- what does not count
@@ -309,6 +338,15 @@ def test_an_event_in_the_wrong_partition_is_rejected(with_number: bool) -> None:
         fold.fold([0], [START_US], [value_of(event)])
         assert [fault for r in fold.rejected for _, fault, _ in r.faults] == ([] if of == partition else [Reason.WRONG_PARTITION])
         assert len(fold.lifecycles.memory.open) == (of == partition)
+
+
+def test_a_worker_event_in_a_lane_of_another_partition_is_rejected() -> None:
+    event = job_event("enqueued", START_US, event_id="worker-event-0001") | {"epoch": "epoch-one", "lane": 12, "seq": 0}
+    event |= {"type": "worker.online.v1", "data": {"tenant": "acme", "system": "celery", "worker_id": "w-1"}}
+    for of in range(PARTITIONS):
+        fold = SourceFold(of, PARTITIONS)
+        fold.fold([0], [START_US], [value_of(event)])
+        assert fold.counters.rejected == (of != 12 % PARTITIONS)
 
 
 def test_an_event_from_the_future_counts_five_minutes_ahead_at_most() -> None:
