@@ -9,7 +9,7 @@ from math import ceil, log
 from typing import Any
 
 import orjson
-from jobtide.sinks import batch
+from jobtide.sinks import batch, executions, inserts, rows
 from jobtide.sinks.clickhouse import migrate
 from jobtide.sinks.clickhouse.connection import ClickHouse
 from jobtide.sinks.clickhouse.history_store import HistoryStore
@@ -37,14 +37,15 @@ def fill_history(settings: Settings, world: World, extra: list[dict[str, Any]] |
             records.append(batch.Record(partition, offset, world.until_us, value_of(event)))
         prepared = batch.prepare(records, PARTITIONS)
         assert not prepared.refused, prepared.refused
-        for insert in prepared.inserts():
-            db.insert(insert)
+        attempts = [executions.row(key, e) for found in prepared.attempts.values() for key, e in found.items()]
+        db.insert(inserts.insert("job_executions", executions.COLUMNS, attempts))
+        db.insert(inserts.insert("job_events", rows.EVENT_COLUMNS, prepared.event_rows))
         tenants = {f.tenant for f in world.facts}
         first, last = world.start_us // MINUTE * 60, world.until_us // MINUTE * 60
         minutes = [(tenant, minute) for tenant in tenants for minute in range(first, last + 60, 60)]
         assert len(Rollups(db, settings.retention_executions_days).recompute(minutes, 60)) == len(minutes)
-        rows = [(p, 100, world.until_us, world.until_us, world.until_us, "active", world.until_us) for p in range(PARTITIONS)]
-        HistoryStore(db).progress(rows)
+        progress = [(p, 100, world.until_us, world.until_us, world.until_us, "active", world.until_us) for p in range(PARTITIONS)]
+        HistoryStore(db).progress(progress)
     finally:
         db.close()
 

@@ -107,6 +107,7 @@ class Follower:
             message = await pubsub.get_message(timeout=max(0.0, check_at - time.monotonic()))
             if message is not None:
                 self._take(message)
+                await asyncio.sleep(0)  # reading what has arrived already gives nobody else a turn
             now = time.monotonic()
             if reread_at is not None and now >= reread_at:
                 raise _Gap

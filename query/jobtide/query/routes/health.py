@@ -47,7 +47,7 @@ def router(checks: Mapping[str, Check], registry: CollectorRegistry) -> APIRoute
         return Readiness(status="not ready" if missing else "ready", missing=missing)
 
     @routes.get("/metrics", summary="Numbers for Prometheus", response_class=Response)
-    def metrics() -> Response:
+    async def metrics() -> Response:  # on the event loop: nothing may change meanwhile
         # The process-wide registry as well: the gateway, when it shares the port, counts there.
         return Response(generate_latest(registry) + generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
 
