@@ -248,6 +248,19 @@ arrivals = st.tuples(
 )
 
 
+@pytest.mark.parametrize("first", ["dead", "enqueued", "retry_scheduled"])
+def test_a_fast_start_ends_a_wait_only_where_one_had_begun(first: str) -> None:
+    """A dead letter may be the first that is heard of an attempt: it is open then, and not waiting."""
+    fast, slow = folds(Limits())
+    run_at = START_US + MINUTE if first == "retry_scheduled" else None
+    for offset, event in enumerate([at(first, 1, run_at=run_at), at("started", 2)]):
+        for fold in (fast, slow):
+            fold.fold([offset], [START_US + MINUTE], [value_of(event)])
+        assert fast.read() == slow.read()
+    series = next(iter(fast.lifecycles.table.by_key.values()))
+    assert (series.running, series.waiting) == (1, int(first == "retry_scheduled")), "a retry has the next attempt wait"
+
+
 @pytest.mark.parametrize("end", ["finished", "failed"])
 def test_the_fast_paths_notice_everything_odd(end: str) -> None:
     """Every odd enqueue with every odd start with every odd end, twice over."""
