@@ -1,5 +1,6 @@
 """Forks, with real processes: the child has its own numbers, sends nothing of the parent's, ends without hanging."""
 
+import gc
 import os
 import sys
 import time
@@ -9,6 +10,7 @@ from typing import Any
 import jobtide_emitter
 import pytest
 from jobtide_emitter import Emitter
+from jobtide_emitter.transports.handles import never_finalize
 from jobtide_emitter.transports.memory import MemoryTransport
 from kafka_reader import events
 
@@ -84,6 +86,32 @@ def test_a_fork_in_the_middle_of_emitting_never_deadlocks(emitter: Emitter) -> N
         stop.set()
         for thread in threads:
             thread.join()
+
+
+def test_what_a_child_inherits_is_never_finalized() -> None:
+    finalized = []
+
+    class Handle:
+        def __del__(self) -> None:
+            finalized.append(True)
+
+    handle = Handle()
+    never_finalize(handle)
+    del handle
+    gc.collect()
+    assert not finalized
+
+
+def test_a_fork_leaves_the_transport_to_the_parent(emitter: Emitter, memory: MemoryTransport) -> None:
+    enqueue(emitter, "a")
+    assert emitter.flush(5000)
+
+    def child() -> None:
+        assert memory.abandoned
+        assert not memory.closed
+
+    assert forked(child) == 0
+    assert not memory.abandoned
 
 
 @pytest.mark.parametrize("client", ["confluent", "aiokafka"])

@@ -31,7 +31,7 @@ def _attempt(task: Task, argument: dict[str, Any]) -> None:
         seconds = argument["retry_ms"] / 1000
         return task.retry(exc=error, countdown=seconds, max_retries=argument["retries"], throw=False)  # type: ignore[no-any-return]
 
-    shop.work(BACKEND, task.name, task.request.id, task.request.retries + 1, argument, retry)
+    shop.work(BACKEND, str(task.name), task.request.id, task.request.retries + 1, argument, retry)
 
 
 for _name in CLASSES:

@@ -31,7 +31,7 @@ def _actor(name: str) -> Any:
     def retry(argument: dict[str, Any]) -> shop.Retry:
         return lambda error: dramatiq.errors.Retry(str(error), delay=argument["retry_ms"])
 
-    return dramatiq.actor(attempt, actor_name=name, queue_name=QUEUE)
+    return dramatiq.actor(actor_name=name, queue_name=QUEUE)(attempt)
 
 
 actors = {name: _actor(f"shop.{name}") for name in CLASSES}

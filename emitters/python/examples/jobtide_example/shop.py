@@ -21,7 +21,7 @@ def work(backend: str, job_class: str, job_id: str, attempt: int, argument: dict
     itself asks the backend for a retry; that is part of the body's run time."""
     began_ns = time.monotonic_ns()
     plan = Plan(**argument)
-    who = {"backend": backend, "job_class": job_class, "job_id": job_id, "attempt": attempt, "number": plan.number}
+    who: dict[str, Any] = {"backend": backend, "job_class": job_class, "job_id": job_id, "attempt": attempt, "number": plan.number}
     oracle.write("start", durable=True, **who)
     remaining_s = plan.run_ms / 1000 - (time.monotonic_ns() - began_ns) / 1e9
     time.sleep(max(0.0, remaining_s))
@@ -41,6 +41,6 @@ def work(backend: str, job_class: str, job_id: str, attempt: int, argument: dict
 
 def enqueueing(backend: str, queue: str, job_class: str, job_id: str, plan: Plan, run_at: int | None = None) -> None:
     """What the driver writes right before it hands a job over."""
-    who = {"backend": backend, "queue": queue, "job_class": job_class, "job_id": job_id}
+    who: dict[str, Any] = {"backend": backend, "queue": queue, "job_class": job_class, "job_id": job_id}
     oracle.write("plan", durable=True, **who, **{k: v for k, v in plan.as_argument().items() if k != "job_class"})
     oracle.write("enqueue", attempt=1, run_at=run_at, number=plan.number, **who)

@@ -17,9 +17,10 @@ from dramatiq.middleware import Middleware
 
 from jobtide_emitter.broadcasts import Held
 from jobtide_emitter.guard import guarded
-from jobtide_emitter.jobs import Job, Run
+from jobtide_emitter.jobs import Job
 from jobtide_emitter.moments import now_us, text_of, us_of_text
 from jobtide_emitter.process import emitter, prepare
+from jobtide_emitter.runs import Run
 from jobtide_emitter.workers import Worker
 
 SYSTEM = "dramatiq"

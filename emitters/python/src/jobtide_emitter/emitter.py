@@ -16,14 +16,15 @@ from functools import partial
 from typing import Any
 
 from jobtide_emitter import bounds, guard
-from jobtide_emitter.broadcasts import Held, stats_slices
+from jobtide_emitter.broadcasts import Held
 from jobtide_emitter.flusher import Flusher
 from jobtide_emitter.jobs import Job, JobEvents
-from jobtide_emitter.lanes import LANES, lane_of
+from jobtide_emitter.lanes import lane_of
 from jobtide_emitter.moments import now_us, text_of
 from jobtide_emitter.relay import ParentGone, Relay
 from jobtide_emitter.ring import Rank, Ring
 from jobtide_emitter.settings import Settings
+from jobtide_emitter.statistics import Statistics
 from jobtide_emitter.transports import Transport, transport_class
 from jobtide_emitter.workers import Worker
 
@@ -51,9 +52,8 @@ class Emitter(JobEvents):
         settings = self.settings
         self.ring = Ring(settings.queue_events, settings.queue_bytes)
         self._flusher = Flusher(self.ring, self._make_transport, settings.linger_ms)
-        self._flusher.beats.append(self._stats_beat)
-        self._announced = [0] * LANES
-        self._next_stats = time.monotonic() + settings.stats_ms / 1000
+        self._statistics = Statistics(self)
+        self._flusher.beats.append(self._statistics.beat)
         self._worker: Worker | None = None
         self._source = settings.source or _NOT_IN_SOURCE.sub("-", f"/{socket.gethostname()}/{os.getpid()}")[:256]
 
@@ -160,7 +160,7 @@ class Emitter(JobEvents):
         if self.flush(limit_ms) and self._flusher.connected:
             if self._worker is not None:
                 self._worker.end()
-            self._say_stats(clean=True)
+            self._statistics.say(clean=True)
             self.flush(max(0, int((deadline - time.monotonic()) * 1000)))
         self.enabled = False
         self._flusher.stop(max(0.0, deadline - time.monotonic()))
@@ -193,6 +193,11 @@ class Emitter(JobEvents):
         """Makes the background thread look for what is due."""
         self._flusher.wake()
 
+    @property
+    def connected(self) -> bool:
+        """Whether the receiver has been reached since the process started."""
+        return self._flusher.connected
+
     def reach(self) -> bool:
         """Whether the receiver has been reached; one try, which may wait: for the background thread."""
         return self._flusher.reached() is not None
@@ -215,24 +220,3 @@ class Emitter(JobEvents):
 
     def _truncating(self) -> None:
         self.truncated += 1
-
-    def _stats_beat(self, now: float) -> float:
-        if now >= self._next_stats:
-            self._next_stats = now + self.settings.stats_ms / 1000
-            if self._flusher.connected:
-                self._say_stats(clean=False)
-        return self._next_stats
-
-    def _say_stats(self, *, clean: bool) -> None:
-        epoch, ring = self.ring.epoch, self.ring
-        if clean:
-            self._announced = [-1 if following else 0 for following in ring.next]  # every lane used: once more
-        for lane, data in stats_slices(ring.next, self._announced, self._totals, epoch, self.partitions):
-            more = {**data, "clean": clean, "interval_ms": self.settings.stats_ms}
-            key = f"{self.settings.tenant}/emitter/{epoch}"
-            self.emit("emitter.stats.v1", more, partitionkey=key, lane=lane, rank=Rank.END)
-
-    def _totals(self) -> dict[str, int]:
-        """Counts of this epoch, with the event that says them."""
-        ring = self.ring
-        return {"emitted": ring.last_order + 1, "dropped": ring.dropped, "spooled": 0, "truncated": self.truncated}

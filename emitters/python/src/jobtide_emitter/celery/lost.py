@@ -12,9 +12,10 @@ from weakref import WeakValueDictionary
 from jobtide_emitter.broadcasts import Held
 from jobtide_emitter.celery.messages import SYSTEM, job_of, queue_of
 from jobtide_emitter.guard import guarded
-from jobtide_emitter.jobs import Job, Run
+from jobtide_emitter.jobs import Job
 from jobtide_emitter.moments import text_of
 from jobtide_emitter.process import emitter
+from jobtide_emitter.runs import Run
 
 _received: WeakValueDictionary[str, Any] = WeakValueDictionary()
 _worker: list[str] = []

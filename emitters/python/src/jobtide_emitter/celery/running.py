@@ -13,9 +13,9 @@ from jobtide_emitter.celery import lost
 from jobtide_emitter.celery.messages import enqueued_us_of, job_of_request, us_or_none
 from jobtide_emitter.celery.publishing import retry_of, running_here, say
 from jobtide_emitter.guard import guarded
-from jobtide_emitter.jobs import Run
 from jobtide_emitter.moments import now_us, us_of
 from jobtide_emitter.process import emitter
+from jobtide_emitter.runs import Run
 
 _RUN = "jobtide_run"
 _LEFT_OPEN = {"IGNORED": "ignored", "REJECTED": "rejected"}

@@ -13,9 +13,10 @@ from typing import Any
 from rq.exceptions import DeserializationError
 
 from jobtide_emitter.guard import guarded
-from jobtide_emitter.jobs import Job, Run
+from jobtide_emitter.jobs import Job
 from jobtide_emitter.moments import us_of
 from jobtide_emitter.process import emitter
+from jobtide_emitter.runs import Run
 
 SYSTEM = "rq"
 ATTEMPTS = "jobtide_attempts"

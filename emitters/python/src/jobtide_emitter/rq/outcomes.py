@@ -14,10 +14,10 @@ from rq.exceptions import DeserializationError
 
 from jobtide_emitter import bounds
 from jobtide_emitter.guard import guarded
-from jobtide_emitter.jobs import Run
 from jobtide_emitter.moments import us_of
 from jobtide_emitter.process import emitter
 from jobtide_emitter.rq.attempts import enqueued_us_of, job_of, outcome, state_of
+from jobtide_emitter.runs import Run
 
 _ABANDONED = {"class": "rq.exceptions.AbandonedJobError"}
 _LAST_LINE = re.compile(r"^([A-Za-z_][\w.]*)(?:: (.*))?$", re.DOTALL)
