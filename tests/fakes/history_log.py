@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from jobtide.sinks import batch as batches
-from jobtide.sinks import moves, ownership
+from jobtide.sinks import ownership
 from jobtide.sinks.batch import Record
 from jobtide.sinks.clickhouse.connection import ClickHouse
 from jobtide.sinks.clickhouse.history_store import HistoryStore
 from jobtide.sinks.clickhouse.rollups import Rollups
-from jobtide.sinks.history import plan
+from jobtide.sinks.history import lookups, plan
 from jobtide.sinks.ownership import Owned
 from jobtide.streams.settings import Settings
 
@@ -65,10 +65,7 @@ class SteppedWriter:
         records = self._log[self._position : self._position + size]
         batch = batches.prepare(records, self._settings.partitions)
         assert not batch.refused
-        for p, reach in batch.reach.items():
-            self.owned[p].memory.begin(reach.first_append_us)
-        unknown = [key for p, a in batch.attempts.items() for key in moves.unknown(self.owned[p].memory, a)]
-        minutes, inserts = plan(self.owned, batch, self._store.facts(unknown))
+        minutes, inserts = plan(self.owned, batch, self._store.executions(lookups(self.owned, batch)))
         versions = {p: self.owned[p].dirty.mark(found) for p, found in minutes.items()}
         parts = {"mark": 0, "executions": 1}.get(stop_after, len(inserts))
         self._store.write({p: (versions[p], minutes[p]) for p in minutes}, inserts[:parts])
@@ -94,7 +91,8 @@ class SteppedWriter:
         for table in ("job_events", "job_executions", "rollup_1m"):
             self._db.command(f"OPTIMIZE TABLE {table} FINAL")
 
-    def drop(self) -> None:
-        """Remove the database."""
-        self._db.command(f"DROP DATABASE {self._settings.clickhouse_database}")
+    def forget_all(self) -> None:
+        """Empty the tables and disconnect."""
+        for table in ("job_events", "job_executions", "rollup_1m", "dirty_minutes", "writer_progress", "worker_snapshots"):
+            self._db.command(f"TRUNCATE TABLE {table}")
         self._db.close()

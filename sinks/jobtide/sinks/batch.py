@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 
 import msgspec
-
 from jobtide.sinks import executions, rows
 from jobtide.sinks.executions import Execution, Key
 from jobtide.sinks.inserts import Insert, Row, insert
@@ -56,15 +55,18 @@ class Batch:
     duplicates: int = 0
     refused: Counter[str] = field(default_factory=Counter)  # events by reason
 
-    def inserts(self) -> list[Insert]:
-        """Everything to write. Written twice, the rows are the same rows."""
-        attempts = [executions.row(key, e) for attempts in self.attempts.values() for key, e in attempts.items()]
+    def inserts(self, whole: Sequence[tuple[Key, Execution]]) -> list[Insert]:
+        """Everything to write. `whole`: all that is known of the batch's attempts, from earlier batches too (`moves.changed`).
+
+        That depends on more than this batch, so executions carry no token. They do not need one: written twice, they merge.
+        """
+        attempts = [executions.row(key, e) for key, e in whole]
         made = (
-            ("job_executions", executions.COLUMNS, attempts),
-            ("job_events", rows.EVENT_COLUMNS, self.event_rows),
-            ("worker_snapshots", rows.WORKER_COLUMNS, self.worker_rows),
+            insert("job_executions", executions.COLUMNS, attempts),
+            insert("job_events", rows.EVENT_COLUMNS, self.event_rows, self._token("job_events")),
+            insert("worker_snapshots", rows.WORKER_COLUMNS, self.worker_rows, self._token("worker_snapshots")),
         )
-        return [insert(table, columns, found, self._token(table)) for table, columns, found in made if found]
+        return [each for each in made if each.rows]
 
     def _token(self, table: str) -> str:
         """Names the rows of this batch in `table`: from the same records always the same, from others another. Append times are part of

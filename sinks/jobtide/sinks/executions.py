@@ -10,15 +10,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-
 from jobtide.sinks.inserts import Row
 from jobtide.streams.events import JobEvent, Kind
-from jobtide.streams.folds.attempts import OUTCOME_OF_KIND, AttemptFacts
+from jobtide.streams.folds.attempts import OUTCOME_OF_KIND, AttemptFacts, join
 
 Key = tuple[str, str, str, str, str, int]  # tenant, environment, system, queue, job_id, attempt: an AttemptKey without its cost
 Error = tuple[str, str, str]  # class, message, fingerprint
 NO_ERROR: Error = ("", "", "")
-NO_DURATION_US = 1 << 62
+NO_DURATION_US = -(1 << 62)  # in the place of minus the duration: loses against any
 
 _ENQUEUED, _SCHEDULED, _STARTED = int(Kind.ENQUEUED), int(Kind.SCHEDULED), int(Kind.STARTED)
 _RETRY_SCHEDULED, _DEAD = int(Kind.RETRY_SCHEDULED), int(Kind.DEAD)
@@ -26,7 +25,7 @@ _UNCOUNTED = frozenset({int(Kind.HEARTBEAT), int(Kind.PROGRESS)})  # they tell o
 _RAN = int(OUTCOME_OF_KIND[Kind.FAILED])  # outcomes from this rank on mean that it started
 
 
-class Execution(msgspec.Struct, gc=False):
+class Execution(msgspec.Struct, array_like=True, gc=False):
     """`first_us`..`last_us` holds every time at which the attempt may count, an implied start included. `append_us`: newest append."""
 
     facts: AttemptFacts
@@ -123,16 +122,23 @@ def _end(e: Execution, event: JobEvent, at_us: int) -> None:
         e.first_us, e.last_us = min(e.first_us, implied_us), max(e.last_us, implied_us)
     found = d.error
     error = NO_ERROR if found is None else (found.class_, found.message or "", found.fingerprint or "")
-    rank = (-outcome, at_us, NO_DURATION_US if duration_us is None else duration_us, *error)
-    if not f.outcome or rank < outcome_of(e):
+    rank = (outcome, -at_us, NO_DURATION_US if duration_us is None else -duration_us, *error)
+    if not f.outcome or rank > outcome_of(e):
         f.outcome, f.outcome_us, f.duration_us, e.error = outcome, at_us, duration_us, error
 
 
 def outcome_of(e: Execution) -> tuple[int, int, int, str, str, str]:
-    """The outcome as the table keeps it: the smallest wins, whole."""
+    """The outcome as the table keeps it: the greatest wins, whole."""
     f = e.facts
-    duration_us = f.duration_us if f.duration_us is not None else NO_DURATION_US
-    return (-f.outcome, f.outcome_us or 0, duration_us, *e.error)
+    return (f.outcome, -(f.outcome_us or 0), NO_DURATION_US if f.duration_us is None else -f.duration_us, *e.error)
+
+
+def merge(a: Execution, b: Execution) -> Execution:
+    """Everything both know of one attempt: associative, commutative, idempotent."""
+    error = max(outcome_of(a), outcome_of(b))[3:] if a.facts.outcome or b.facts.outcome else NO_ERROR
+    return Execution(
+        join(a.facts, b.facts), min(a.first_us, b.first_us), max(a.last_us, b.last_us), max(a.append_us, b.append_us), error
+    )
 
 
 def row(key: Key, e: Execution) -> Row:
@@ -144,22 +150,23 @@ def row(key: Key, e: Execution) -> Row:
     )  # fmt: skip
 
 
-# The merged facts of the attempts of given jobs, in the order `facts_from` reads. By job and queue rather than by whole keys: ClickHouse
+# What is known of the attempts of given jobs, in the order `stored_from` reads. By job and queue rather than by whole keys: ClickHouse
 # parses a list of strings many times faster than one of tuples, and the few further attempts of these jobs cost nothing.
 STORED = """
 SELECT tenant, environment, system, queue, job_id, attempt, min(job_class), min(enqueued_at), min(queued_at), max(eligible_at),
-  min(started_at), min(implied_at), min(dead_at), min(retried_at), min(outcome).1, min(outcome).2, min(outcome).3
+  min(started_at), min(implied_at), min(dead_at), min(retried_at), max(outcome).1, max(outcome).2, max(outcome).3,
+  min(first_at), max(last_at)
 FROM job_executions
 WHERE (tenant, environment, system, queue) IN %(queues)s AND job_id IN %(job_ids)s
 GROUP BY tenant, environment, system, queue, job_id, attempt"""
 
 
-def facts_from(row: Sequence[Any]) -> tuple[Key, AttemptFacts]:
-    """The key and the facts in a row of `STORED`, as far as they decide what the attempt counts for."""
-    minus_rank, time_us, duration_us = row[14:17]
+def stored_from(row: Sequence[Any]) -> tuple[Key, Execution]:
+    """The key and the execution in a row of `STORED`, as far as they decide what the attempt counts for: no error, no worker."""
+    rank, minus_time_us, minus_duration_us, first_us, last_us = row[14:19]
     facts = AttemptFacts(
         job_class=row[6], enqueued_us=row[7], queued_us=row[8], eligible_us=row[9], started_us=row[10], implied_us=row[11],
-        dead_us=row[12], retried_us=row[13], outcome=-minus_rank, outcome_us=time_us if minus_rank else None,
-        duration_us=duration_us if duration_us != NO_DURATION_US else None,
+        dead_us=row[12], retried_us=row[13], outcome=rank, outcome_us=-minus_time_us if rank else None,
+        duration_us=None if minus_duration_us == NO_DURATION_US else -minus_duration_us,
     )  # fmt: skip
-    return (row[0], row[1], row[2], row[3], row[4], row[5]), facts
+    return (row[0], row[1], row[2], row[3], row[4], row[5]), Execution(facts, first_us, last_us, 0)

@@ -21,7 +21,7 @@ from jobtide.sinks.clickhouse import migrate
 from jobtide.sinks.clickhouse.connection import ClickHouse
 from jobtide.sinks.clickhouse.history_store import HistoryStore
 from jobtide.sinks.clickhouse.rollups import Rollups
-from jobtide.sinks.executions import Key
+from jobtide.sinks.executions import Execution, Key
 from jobtide.sinks.history_metrics import HistoryMetrics
 from jobtide.sinks.inserts import Insert
 from jobtide.sinks.log_source import LogSource
@@ -29,7 +29,6 @@ from jobtide.sinks.moves import Minute
 from jobtide.sinks.ownership import Owned
 from jobtide.sinks.patience import Patience, Stopped, pause
 from jobtide.sinks.upkeep import Recomputing, Reporting
-from jobtide.streams.folds.attempts import AttemptFacts
 from jobtide.streams.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -172,14 +171,13 @@ class HistoryWriter:
     async def _made(self, owned: Mapping[int, Owned], records: list[batches.Record]) -> Prepared:
         batch = await self._patience.once("prepare", batches.prepare, records, self._settings.partitions)
         for p, reach in batch.reach.items():
-            owned[p].memory.begin(reach.first_append_us)
             self._metrics.skipped_offsets += reach.first_offset - owned[p].prepared_to
             owned[p].prepared_to = reach.next_offset
-        unknown = [key for p, attempts in batch.attempts.items() for key in moves.unknown(owned[p].memory, attempts)]
-        stored: dict[Key, AttemptFacts] = {}
+        unknown = await self._patience.once("prepare", lookups, owned, batch)
+        stored: dict[Key, Execution] = {}
         if unknown:
             self._metrics.lookups += len(unknown)
-            stored = await self._patience.call("prepare", lambda: owned is self.owned, self._store.facts, unknown)
+            stored = await self._patience.call("prepare", lambda: owned is self.owned, self._store.executions, unknown)
         minutes, inserts = await self._patience.once("prepare", plan, owned, batch, stored)
         return Prepared(owned, batch, minutes, inserts)
 
@@ -213,13 +211,21 @@ class HistoryWriter:
         metrics.remembered_attempts = sum(len(o.memory) for o in owned.values())
 
 
+def lookups(owned: Mapping[int, Owned], batch: batches.Batch) -> list[Key]:
+    """The attempts of a batch whose past has to be read back."""
+    return [k for p, attempts in batch.attempts.items() for k in moves.unknown(owned[p].memory, owned[p].known, attempts)]
+
+
 def plan(
-    owned: Mapping[int, Owned], batch: batches.Batch, stored: Mapping[Key, AttemptFacts]
+    owned: Mapping[int, Owned], batch: batches.Batch, stored: Mapping[Key, Execution]
 ) -> tuple[dict[int, set[Minute]], list[Insert]]:
     """The minutes a batch makes dirty by partition, and its inserts. From here on the attempts count as written."""
     minutes: dict[int, set[Minute]] = {}
+    whole: list[tuple[Key, Execution]] = []
     for p, attempts in batch.attempts.items():
-        memory = owned[p].memory
-        minutes[p] = moves.changed(memory, attempts, stored)
-        memory.age(batch.reach[p].append_us)
-    return minutes, batch.inserts()
+        o = owned[p]
+        minutes[p], found = moves.changed(o.memory, o.known, attempts, stored)
+        whole += found
+        o.memory.age()
+        o.known.age(batch.reach[p].append_us)
+    return minutes, batch.inserts(whole)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from jobtide.sinks.clickhouse.history_store import Left
 from jobtide.sinks.dirty import DirtyMinutes
-from jobtide.sinks.moves import EVERYTHING, Remembered
+from jobtide.sinks.known import Known
+from jobtide.sinks.moves import Remembered
 from jobtide.sinks.watermarks import Progress
 
 
@@ -15,13 +16,14 @@ from jobtide.sinks.watermarks import Progress
 class Owned:
     """`release_at`: end of the log at the assignment, where inherited minutes may be finished; None once they are.
 
-    `prepared_to`: next offset after the newest prepared batch. `memory` is used by the preparing thread only, everything else on the
-    event loop.
+    `prepared_to`: next offset after the newest prepared batch. `memory` and `known` (one for all
+    partitions) are used by the preparing thread only, everything else on the event loop.
     """
 
     dirty: DirtyMinutes
     progress: Progress
     memory: Remembered
+    known: Known
     release_at: int | None
     prepared_to: int
 
@@ -46,7 +48,7 @@ def adopt(
     for partition, (next_offset, end) in positions.items():
         # Versions are clock readings only so that they grow over restarts; the stored ones win where a clock was ahead.
         dirty = DirtyMinutes(max(left.version, now_us), inherited=left.pending[partition])
-        memory = Remembered(remembered // 2, EVERYTHING if left.empty else None)
-        owned[partition] = Owned(dirty, Progress(partition, disorder_us, next_offset, now_us), memory, end, next_offset)
+        progress = Progress(partition, disorder_us, next_offset, now_us)
+        owned[partition] = Owned(dirty, progress, Remembered(max(remembered // 2, 1)), left.known, end, next_offset)
         owned[partition].release()
     return owned

@@ -40,42 +40,38 @@ class Recomputing:
         while not stop.is_set():
             await pause(stop, min(_TICK_S, self._every_s))
             owned = dict(self._owned())
-            swept: set[Minute] = set()
             started = time.monotonic()
             try:
                 if 0 in owned and started >= next_sweep:
-                    swept = await self._patience.call("rollups", lambda: True, self._rollups.recent)
+                    await self._patience.call("rollups", lambda: True, self._rollups.sweep)
                     next_sweep = started + SWEEP_EVERY_S
                     self._metrics.sweeps += 1
-                elif started < next_at:
-                    continue
-                if await self.recompute(owned, swept):
+                if started >= next_at and await self.recompute(owned):
                     took_s = time.monotonic() - started
                     next_at = started + max(self._every_s, (SHARE + 1) * took_s)
             except Stopped:
                 return
 
-    async def recompute(self, owned: Mapping[int, Owned], swept: set[Minute]) -> bool:
+    async def recompute(self, owned: Mapping[int, Owned]) -> bool:
         """Recompute what is pending now; False if there was nothing to do. Raises Stopped."""
         settled = {p: o.dirty.settled for p, o in owned.items()}
         watermarks = {p: o.progress.watermark_us for p, o in owned.items()}
         pending: set[Minute] = set().union(*(o.dirty.pending() for o in owned.values()))
         self._metrics.pending_minutes = len(pending)
-        wanted = pending | swept
         done: list[Minute] = []
-        if wanted:
+        if pending:
             started = time.monotonic()
-            done = await self._patience.call("rollups", lambda: True, self._rollups.recompute, wanted, self._every_s)
+            done = await self._patience.call("rollups", lambda: True, self._rollups.recompute, pending, self._every_s)
             finished = {p: (settled[p], o.dirty.finish(done, settled[p])) for p, o in owned.items()}
             if any(minutes for _, minutes in finished.values()):
                 await self._patience.call("rollups", lambda: True, self._store.finished, finished)
             self._metrics.recomputed_minutes += len(done)
             self._metrics.recompute_seconds += time.monotonic() - started
-        newest_left_s = max((minute for _, minute in wanted.difference(done)), default=0)
+        newest_left_s = max((minute for _, minute in pending.difference(done)), default=0)
         for p, o in owned.items():
             if newest_left_s < watermarks[p] // 1_000_000 - LATE_S:
                 o.progress.rolled_us = max(o.progress.rolled_us, watermarks[p])
-        return bool(wanted)
+        return bool(pending)
 
 
 class Reporting:
@@ -114,6 +110,6 @@ class Reporting:
             self._metrics.watermark_us[p] = o.progress.watermark_us
         seen = {row[0]: (row[1], row[3], row[5]) for row in rows}
         moved = {p: now for p, now in seen.items() if now[2] != "idle" or self._reported.get(p, (0, 0, ""))[2] != "idle"}
-        if rows and (moved and seen != self._reported or time.monotonic() - self._reported_at >= HEARTBEAT_EVERY_S):
+        if rows and ((moved and seen != self._reported) or time.monotonic() - self._reported_at >= HEARTBEAT_EVERY_S):
             await self._patience.call("progress", lambda: True, self._store.progress, rows)
             self._reported, self._reported_at = seen, time.monotonic()

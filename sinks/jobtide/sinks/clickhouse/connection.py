@@ -67,6 +67,10 @@ class ClickHouse:
             )
         )
 
+    def binary(self, sql: str, parameters: Mapping[str, Any] | None = None) -> bytes:
+        """The result as RowBinary: the values one after the other, for what Python should not look at one by one."""
+        return self._run(lambda client: bytes(client.raw_query(sql, parameters=parameters, fmt="RowBinary")))
+
     def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
         """A statement without a result: DDL, INSERT … SELECT."""
         self._run(lambda client: client.command(sql, parameters=parameters))

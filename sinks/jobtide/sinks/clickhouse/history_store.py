@@ -9,10 +9,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from jobtide.sinks.clickhouse.connection import ClickHouse
-from jobtide.sinks.executions import STORED, Key, facts_from
+from jobtide.sinks.executions import STORED, Execution, Key, stored_from
 from jobtide.sinks.inserts import Insert, insert
+from jobtide.sinks.known import BITS_EACH, EVERYTHING, LOAD, Known, bits_for
 from jobtide.sinks.moves import Minute
-from jobtide.streams.folds.attempts import AttemptFacts
 
 LOOKUP_JOBS = 5_000  # jobs asked for in one query
 _MARK_COLUMNS = ("kafka_partition", "tenant", "minute", "marked", "done")
@@ -27,7 +27,7 @@ class Left:
 
     version: int
     pending: dict[int, set[Minute]]
-    empty: bool  # no attempt has ever been written
+    known: Known
 
 
 class HistoryStore:
@@ -36,8 +36,7 @@ class HistoryStore:
 
     def left(self, partitions: Collection[int]) -> Left:
         """The state of newly assigned partitions. Raises TransientError."""
-        empty = not self._db.rows("SELECT 1 FROM job_executions LIMIT 1")
-        highest = self._db.rows("SELECT greatest(max(marked), max(done)) FROM dirty_minutes")
+        [(version,)] = self._db.rows("SELECT greatest(max(marked), max(done)) FROM dirty_minutes")
         pending: dict[int, set[Minute]] = {partition: set() for partition in partitions}
         found = self._db.rows(
             "SELECT kafka_partition, tenant, toUnixTimestamp(minute) FROM dirty_minutes WHERE kafka_partition IN %(partitions)s"
@@ -46,19 +45,40 @@ class HistoryStore:
         )
         for partition, tenant, minute in found:
             pending[partition].add((tenant, minute))
-        return Left(int(highest[0][0]), pending, empty)
+        return Left(int(version), pending, self.known())
 
-    def facts(self, keys: Sequence[Key]) -> dict[Key, AttemptFacts]:
-        """The facts written so far of those of the attempts that are known at all."""
-        found: dict[Key, AttemptFacts] = {}
+    def known(self) -> Known:
+        """A filter of the attempts written so far, or of the newest if they are too many for it."""
+        [(rows,)] = self._db.rows("SELECT count() FROM job_executions")
+        if not rows:
+            return Known()
+        bits = bits_for(rows)
+        capacity = bits // BITS_EACH
+        since_us = 0 if rows <= capacity else self._since_us(capacity)
+        return Known(self._db.binary(LOAD, {"since": since_us, "bits": bits}), min(rows, capacity), since_us or EVERYTHING)
+
+    def _since_us(self, rows: int) -> int:
+        """The hour since when about so many rows were written."""
+        hours = self._db.rows(
+            "SELECT toUnixTimestamp(toStartOfHour(last_at)) AS hour, count() FROM job_executions GROUP BY hour ORDER BY hour DESC"
+        )
+        total = 0
+        for hour_s, count in hours:
+            total += count
+            if total > rows:
+                return (int(hour_s) + 3600) * 1_000_000
+        return 0
+
+    def executions(self, keys: Sequence[Key]) -> dict[Key, Execution]:
+        """What was written so far of those of the attempts that are known at all; no errors, no workers."""
+        found: dict[Key, Execution] = {}
         for start in range(0, len(keys), LOOKUP_JOBS):
             wanted = set(keys[start : start + LOOKUP_JOBS])
             parameters = {"queues": sorted({key[:4] for key in wanted}), "job_ids": sorted({key[4] for key in wanted})}
-            columns = self._db.columns(STORED, parameters)
-            for row in zip(*columns, strict=True):
-                key, facts = facts_from(row)
+            for row in zip(*self._db.columns(STORED, parameters), strict=True):
+                key, execution = stored_from(row)
                 if key in wanted:
-                    found[key] = facts
+                    found[key] = execution
         return found
 
     def write(self, marks: Mapping[int, tuple[int, Collection[Minute]]], inserts: Sequence[Insert]) -> None:

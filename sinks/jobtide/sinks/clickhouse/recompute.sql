@@ -1,6 +1,8 @@
--- Recompute the minutes in `dirty` from executions, whole. First the attempts with any fact in these minutes (first_at and last_at let
--- ClickHouse skip what lies elsewhere), then all that is known of those attempts, then what they count for in these minutes.
+-- Recompute the minutes in `dirty`, whole. Every row of an attempt from the time of these minutes is joined: its newest row, which says
+-- all that is known and whose first_at..last_at holds every minute it counts or counted in, is among them. The comment `rows` stands
+-- for that range of time, or in the sweep for all rows of the attempts in it, which does not rely on the newest row being whole.
 -- Series that are already in the rollup take part with nothing, so that one which left a minute gets a row of zeros.
+-- The rules are those of the view `executions` and of jobtide.streams.folds.attempts; a test holds the three together.
 -- Fields: 0 enqueued, 1 started, 2 finished, 3 failed, 4 cancelled, 5 discarded, 6 dead, 7 retried; 255 is the row that exists already.
 INSERT INTO rollup_1m (
   tenant, environment, system, queue, job_class, minute, version, first_version,
@@ -8,31 +10,47 @@ INSERT INTO rollup_1m (
   wait_hist, run_ok_hist, run_failed_hist, wait_sum_us, run_ok_sum_us, run_failed_sum_us)
 WITH
   dirty AS (SELECT d.1 AS tenant, toDateTime(d.2, 'UTC') AS minute FROM (SELECT arrayJoin(%(dirty)s) AS d)),
-  touched AS (
-    SELECT tenant, environment, system, queue, job_id, attempt
-    FROM job_executions
-    WHERE last_at >= toDateTime(%(first)s, 'UTC') AND first_at < toDateTime(%(last)s, 'UTC') AND tenant IN (SELECT tenant FROM dirty)
-      AND ((tenant, toStartOfMinute(enqueued_at)) IN (SELECT tenant, minute FROM dirty)
-        OR (tenant, toStartOfMinute(started_at)) IN (SELECT tenant, minute FROM dirty)
-        OR (tenant, toStartOfMinute(implied_at)) IN (SELECT tenant, minute FROM dirty)
-        OR (tenant, toStartOfMinute(fromUnixTimestamp64Micro(outcome.time_us, 'UTC'))) IN (SELECT tenant, minute FROM dirty)
-        OR (tenant, toStartOfMinute(dead_at)) IN (SELECT tenant, minute FROM dirty)
-        OR (tenant, toStartOfMinute(retried_at)) IN (SELECT tenant, minute FROM dirty))
+  facts AS (
+    SELECT
+      tenant, environment, system, queue,
+      min(e.job_class) AS job_class,
+      toUnixTimestamp64Micro(min(e.enqueued_at)) AS enqueued_us,
+      toUnixTimestamp64Micro(min(e.queued_at)) AS queued_us,
+      toUnixTimestamp64Micro(max(e.eligible_at)) AS eligible_us,
+      toUnixTimestamp64Micro(min(e.started_at)) AS started_us,
+      toUnixTimestamp64Micro(min(e.implied_at)) AS implied_us,
+      toUnixTimestamp64Micro(min(e.dead_at)) AS dead_us,
+      toUnixTimestamp64Micro(min(e.retried_at)) AS retried_us,
+      max((e.outcome.rank, e.outcome.minus_time_us, e.outcome.minus_duration_us)) AS outcome
+    FROM job_executions AS e
+    WHERE tenant IN (SELECT tenant FROM dirty) AND /* rows */
+    GROUP BY tenant, environment, system, queue, job_id, attempt
+  ),
+  derived AS (
+    SELECT
+      tenant, environment, system, queue, job_class, enqueued_us, dead_us, retried_us,
+      outcome.1 AS rank, -outcome.2 AS outcome_us, -outcome.3 AS duration_us,
+      ifNull(started_us, implied_us) AS start_us,
+      if(started_us IS NULL AND rank > 0 AND start_us = outcome_us, NULL, start_us) AS measured_us,
+      if(enqueued_us IS NULL AND queued_us IS NULL, NULL,
+         least(ifNull(enqueued_us, queued_us), ifNull(queued_us, enqueued_us))) AS basis_us,
+      multiIf(basis_us IS NULL, NULL, eligible_us > basis_us, eligible_us, basis_us) AS ready_us,
+      multiIf(rank < 3, NULL, duration_us < 4611686018427387904, duration_us, outcome_us - measured_us) AS run_us
+    FROM facts
   ),
   counted AS (
     SELECT
       tenant, environment, system, queue, job_class,
       arrayJoin(arrayFilter(c -> c.2 IS NOT NULL, [
-        (0, enqueued_at, NULL),
-        (1, started_at, wait_us),
-        (indexOf(['finished', 'failed', 'cancelled', 'discarded'], outcome) + 1, finished_at, run_us),
-        (6, dead_at, NULL),
-        (7, retried_at, NULL)])) AS c,
+        (0, enqueued_us, NULL),
+        (1, start_us, measured_us - ready_us),
+        (6 - rank, if(rank > 0, outcome_us, NULL), run_us),
+        (6, dead_us, NULL),
+        (7, retried_us, NULL)])) AS c,
       toUInt8(c.1) AS field,
-      assumeNotNull(toStartOfMinute(c.2)) AS minute,
+      toDateTime(intDiv(assumeNotNull(c.2), 60000000) * 60, 'UTC') AS minute,
       c.3 AS sample_us
-    FROM executions
-    WHERE (tenant, environment, system, queue, job_id, attempt) IN (SELECT * FROM touched)
+    FROM derived
   )
 SELECT
   tenant, environment, system, queue, job_class, minute, %(version)s, if(max(since) = 0, %(version)s, max(since)),

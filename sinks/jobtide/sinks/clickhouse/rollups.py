@@ -9,16 +9,19 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator, Sequence
 from importlib import resources
+from math import log
 
 from jobtide.sinks.clickhouse.connection import ClickHouse
 from jobtide.sinks.moves import Minute
 from jobtide.streams.sketches.histogram import GAMMA
 
-from math import log
-
 MINUTES_AT_ONCE = 1_440  # (tenant, minute) pairs in one statement: bounds its memory
+GAP_S = 1_800  # minutes further apart than this are recomputed by statements of their own: a statement reads all time between its own
 SWEEP_HOURS = 3
 _DAY_S = 86_400
+_KEY = "tenant, environment, system, queue, job_id, attempt"
+_IN_RANGE = "last_at >= toDateTime(%(first)s, 'UTC') AND first_at < toDateTime(%(last)s, 'UTC')"
+_OF_ATTEMPTS_IN_RANGE = f"({_KEY}) IN (SELECT {_KEY} FROM job_executions WHERE {_IN_RANGE})"
 
 
 class Rollups:
@@ -34,27 +37,33 @@ class Rollups:
         """Recompute minutes, the newest first, until done or `budget_s` is used up; those it did. Raises TransientError."""
         until = time.monotonic() + budget_s
         done: list[Minute] = []
-        for chunk in _chunks(minutes):
-            version = self._next_version()
-            parameters = {
-                "dirty": chunk,
-                "first": min(minute for _, minute in chunk),
-                "last": max(minute for _, minute in chunk) + 60,
-                "version": version,
-                "per_ln": 1 / log(GAMMA),
-                "kept_since": max(version // 1_000_000 - self._kept_s, 0),
-            }
-            self._db.command(self._sql, parameters)
-            done.extend(chunk)
+        for run in runs(minutes):
+            self._recompute(run, _IN_RANGE)
+            done.extend(run)
             if time.monotonic() > until:
                 break
         return done
 
-    def recent(self) -> set[Minute]:
-        """The minutes of the last hours, of every tenant that had anything in them: for the hourly sweep."""
+    def sweep(self) -> int:
+        """Recompute the last hours of every tenant from all that was ever written of the attempts in them; how many minutes."""
         tenants = self._db.rows(f"SELECT DISTINCT tenant FROM job_executions WHERE last_at >= now() - INTERVAL {SWEEP_HOURS} HOUR")
         [(now_s,)] = self._db.rows("SELECT toUnixTimestamp(toStartOfMinute(now()))")
-        return {(tenant, now_s - 60 * i) for (tenant,) in tenants for i in range(SWEEP_HOURS * 60)}
+        minutes = {(tenant, now_s - 60 * i) for (tenant,) in tenants for i in range(SWEEP_HOURS * 60)}
+        for run in runs(minutes):
+            self._recompute(run, _OF_ATTEMPTS_IN_RANGE)
+        return len(minutes)
+
+    def _recompute(self, minutes: Sequence[Minute], rows: str) -> None:
+        version = self._next_version()
+        parameters = {
+            "dirty": minutes,
+            "first": minutes[-1][1],
+            "last": minutes[0][1] + 60,
+            "version": version,
+            "per_ln": 1 / log(GAMMA),
+            "kept_since": max(version // 1_000_000 - self._kept_s, 0),
+        }
+        self._db.command(self._sql.replace("/* rows */", rows), parameters)
 
     def _next_version(self) -> int:
         if self._version is None:
@@ -64,7 +73,17 @@ class Rollups:
         return self._version
 
 
-def _chunks(minutes: Collection[Minute]) -> Iterator[Sequence[Minute]]:
-    newest_first = sorted(minutes, key=lambda m: (-m[1], m[0]))
-    for start in range(0, len(newest_first), MINUTES_AT_ONCE):
-        yield newest_first[start : start + MINUTES_AT_ONCE]
+def runs(minutes: Collection[Minute]) -> Iterator[list[Minute]]:
+    """The minutes, newest first, cut at gaps and into pieces of bounded size.
+
+    >>> list(runs({("a", 0), ("a", 60), ("b", 60), ("a", 7200)}))
+    [[('a', 7200)], [('a', 60), ('b', 60), ('a', 0)]]
+    """
+    run: list[Minute] = []
+    for minute in sorted(minutes, key=lambda m: (-m[1], m[0])):
+        if run and (run[-1][1] - minute[1] > GAP_S or len(run) >= MINUTES_AT_ONCE):
+            yield run
+            run = []
+        run.append(minute)
+    if run:
+        yield run

@@ -1,7 +1,8 @@
 -- What is known of each attempt: the columns are the facts of jobtide.streams.folds.attempts, and their merge is its `join`, so rows may
--- arrive in any order and any number of times. `outcome` is one tuple because its parts must come from the same event: the smallest
--- (-rank, time, duration, error …) wins. Its duration_us is 2^62 where no event said it.
--- first_at is the earliest thing known, an implied start included; with last_at it bounds every minute the attempt counts in.
+-- arrive in any order and any number of times. `outcome` is one tuple because its parts must come from the same event: the greatest
+-- (rank, -time, -duration, error …) wins; minus_duration_us is -2^62 where no event said it.
+-- The writer puts all that it knows of an attempt into each row: the newest row alone says what the attempt counts for, and
+-- first_at..last_at of it holds every minute it counts in or ever did (an implied start included). recompute.sql relies on that.
 CREATE TABLE IF NOT EXISTS job_executions (
   tenant      LowCardinality(String),
   environment LowCardinality(String),
@@ -16,8 +17,8 @@ CREATE TABLE IF NOT EXISTS job_executions (
   eligible_at SimpleAggregateFunction(max, Nullable(DateTime64(6, 'UTC')))  CODEC(ZSTD(1)),
   started_at  SimpleAggregateFunction(min, Nullable(DateTime64(6, 'UTC')))  CODEC(ZSTD(1)),
   implied_at  SimpleAggregateFunction(min, Nullable(DateTime64(6, 'UTC')))  CODEC(ZSTD(1)),
-  outcome     SimpleAggregateFunction(min, Tuple(
-                minus_rank Int8, time_us Int64, duration_us Int64,
+  outcome     SimpleAggregateFunction(max, Tuple(
+                rank UInt8, minus_time_us Int64, minus_duration_us Int64,
                 error_class String, error_message String, error_fingerprint String)) CODEC(ZSTD(1)),
   dead_at     SimpleAggregateFunction(min, Nullable(DateTime64(6, 'UTC')))  CODEC(ZSTD(1)),
   retried_at  SimpleAggregateFunction(min, Nullable(DateTime64(6, 'UTC')))  CODEC(ZSTD(1)),

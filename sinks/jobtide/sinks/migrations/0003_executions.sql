@@ -5,18 +5,17 @@
 -- tupleElement(outcome, …) and not outcome.…: with FINAL, ClickHouse 26 takes such a subcolumn from any one of the merged rows.
 CREATE VIEW IF NOT EXISTS executions AS
 WITH
-  tupleElement(e.outcome, 'minus_rank') AS minus_rank,
-  tupleElement(e.outcome, 'time_us') AS outcome_us,
-  tupleElement(e.outcome, 'duration_us') AS duration_us,
+  tupleElement(e.outcome, 'rank') AS rank,
+  -tupleElement(e.outcome, 'minus_time_us') AS outcome_us,
+  -tupleElement(e.outcome, 'minus_duration_us') AS duration_us,
   toUnixTimestamp64Micro(ifNull(e.started_at, e.implied_at)) AS counted_start_us,
-  if(e.started_at IS NULL AND minus_rank < 0 AND counted_start_us = outcome_us, NULL, counted_start_us) AS measured_start_us,
+  if(e.started_at IS NULL AND rank > 0 AND counted_start_us = outcome_us, NULL, counted_start_us) AS measured_start_us,
   toUnixTimestamp64Micro(ifNull(e.enqueued_at, e.queued_at)) AS said_us,
   toUnixTimestamp64Micro(ifNull(e.queued_at, e.enqueued_at)) AS told_us,
   toUnixTimestamp64Micro(e.eligible_at) AS eligible_us,
   if(said_us IS NULL, NULL, least(said_us, told_us)) AS basis_us,
   multiIf(basis_us IS NULL, NULL, eligible_us > basis_us, eligible_us, basis_us) AS ready_us,
-  multiIf(minus_rank = -4, 'finished', minus_rank = -3, 'failed', minus_rank = -2, 'cancelled', minus_rank = -1, 'discarded', '')
-    AS outcome_name
+  transform(rank, [4, 3, 2, 1], ['finished', 'failed', 'cancelled', 'discarded'], '') AS outcome_name
 SELECT
   e.tenant AS tenant, e.environment AS environment, e.system AS system, e.queue AS queue, e.job_id AS job_id, e.attempt AS attempt,
   e.job_class AS job_class,
@@ -24,12 +23,13 @@ SELECT
   multiIf(outcome_name != '', outcome_name, counted_start_us IS NOT NULL, 'running', 'waiting') AS state,
   e.enqueued_at AS enqueued_at, e.queued_at AS queued_at, e.eligible_at AS eligible_at,
   ifNull(e.started_at, e.implied_at) AS started_at,
-  if(minus_rank < 0, fromUnixTimestamp64Micro(outcome_us, 'UTC'), NULL) AS finished_at,
+  if(rank > 0, fromUnixTimestamp64Micro(outcome_us, 'UTC'), NULL) AS finished_at,
   measured_start_us - ready_us AS wait_us,
-  multiIf(minus_rank > -3, NULL, duration_us < 4611686018427387904, duration_us, outcome_us - measured_start_us) AS run_us,
+  multiIf(rank < 3, NULL, duration_us < 4611686018427387904, duration_us, outcome_us - measured_start_us) AS run_us,
   outcome_name AS outcome,
   e.dead_at IS NOT NULL AS dead, e.retried_at IS NOT NULL AS retried,
   e.dead_at AS dead_at, e.retried_at AS retried_at,
-  tupleElement(e.outcome, 'error_class') AS error_class, tupleElement(e.outcome, 'error_message') AS error_message, tupleElement(e.outcome, 'error_fingerprint') AS error_fingerprint,
+  tupleElement(e.outcome, 'error_class') AS error_class, tupleElement(e.outcome, 'error_message') AS error_message,
+  tupleElement(e.outcome, 'error_fingerprint') AS error_fingerprint,
   e.first_at AS first_at, e.last_at AS last_at, e.ingested_at AS ingested_at
 FROM job_executions AS e FINAL;
