@@ -26,6 +26,7 @@ from jobtide.streams.settings import Settings
 from jobtide.streams.snapshots import HotStateSink
 
 GROUP = "jobtide-streams"
+WATCH_S = 0.2
 LONGEST_FLUSH_S = 5.0
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class StreamWorker:
         self.app.transport = CoalescingTransport(self.app.conf.broker_consumer, self.app)
         for stage in self.stages:
             self._agent(stage)
+        self.app.task(self._watch)
         if self.stage1 in self.stages:
             self.app.task(self._publish_panes)
         if self.stage2 in self.stages:
@@ -116,10 +118,9 @@ class StreamWorker:
     async def _publish_panes(self) -> None:
         """Publishes every `publish_ms`; every `flush_ms` with a checkpoint, less often while checkpoints would take a tenth of the time."""
         s, now = self.settings, asyncio.get_running_loop().time
-        watchdog, next_flush_s = Watchdog(s.session_timeout_ms / 1000 * 0.5), now()
+        next_flush_s = now()
         while not self.app.should_stop:
             await asyncio.sleep(s.publish_ms / 1000)
-            watchdog.beat()
             if self.app.rebalancing:
                 continue
             if now() >= next_flush_s:
@@ -128,12 +129,21 @@ class StreamWorker:
                 next_flush_s = max(started_s + s.flush_ms / 1000, now() + min(10 * self.stage1.saving_s, LONGEST_FLUSH_S))
             else:
                 await self.stage1.publish()
+            await self.stage1.read_stalled(self.app.consumer)
 
     async def _publish_hot_state(self) -> None:
         while not self.app.should_stop:
             await asyncio.sleep(self.settings.publish_ms / 1000)
             if not self.app.rebalancing:
                 await self.stage2.publish()
+                await self.stage2.read_stalled(self.app.consumer)
+
+    async def _watch(self) -> None:
+        """On its own: what waits for Kafka does not stand still."""
+        watchdog = Watchdog(self.settings.session_timeout_ms / 1000 * 0.5)
+        while not self.app.should_stop:
+            await asyncio.sleep(WATCH_S)
+            watchdog.beat()
 
 
 async def wait_for_kafka(settings: Settings) -> None:

@@ -19,11 +19,19 @@ from faust.types import TP
 from jobtide.streams.agents.stage import Batch, Stage
 
 
+class _Unfiltered(dict[TP, "int | None"]):
+    """What Faust thinks it has read, and would therefore drop after a seek back. The stages tell records apart by their offsets."""
+
+    def __getitem__(self, tp: TP) -> int | None:
+        return None
+
+
 class CoalescingConsumer(driver.Consumer):
     """Consumes the topics of `app.jobtide_stages`, a mapping from topic to Stage."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._read_offset = _Unfiltered()
         self.stages: dict[str, Stage] = vars(self.app)["jobtide_stages"]
         self._sought_generation: int | None = None
         self._seeking = asyncio.Lock()
@@ -76,15 +84,13 @@ class CoalescingConsumer(driver.Consumer):
             earliest = {ensure_TP(tp): offset for tp, offset in (await self.earliest_offsets(*starts)).items()} if starts else {}
             starts = {tp: max(offset, earliest.get(tp, 0) or 0) for tp, offset in starts.items()}
             await self.seek_wait(starts)
-            for tp, offset in starts.items():
-                self._read_offset[tp] = offset or None
+            for tp in starts:
                 self._committed_offset[tp] = None  # not known; the next commit says it again
             self._sought_generation = generation
 
-    def seek_now(self, tp: TP, offset: int) -> None:
+    async def read_again(self, tp: TP, offset: int) -> None:
         """Read `tp` again from `offset`; records already fetched are told apart by their offsets."""
-        self._thread.seek(tp, offset)
-        self._read_offset[tp] = offset or None
+        await self._thread.seek_wait({tp: offset})  # in the consumer's thread: a seek from this one breaks a fetch there
 
     # -- one message per partition and fetch
 

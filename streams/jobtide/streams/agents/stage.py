@@ -12,8 +12,12 @@ import os
 from time import monotonic
 from typing import Any
 
+from aiokafka import TopicPartition
 from faust.types import TP, ConsumerMessage
+from jobtide.streams.agents.kafka import new_reader
+from jobtide.streams.settings import Settings
 
+STALLED_S = 10.0
 EXIT_REPLACED = 75  # EX_TEMPFAIL: start me again
 
 log = logging.getLogger(__name__)
@@ -31,11 +35,11 @@ class Batch(ConsumerMessage):
 class Stage(abc.ABC):
     """One stage of this worker, for all its partitions of `topic`."""
 
-    def __init__(self, topic: str) -> None:
-        self.topic = topic
+    def __init__(self, settings: Settings, topic: str) -> None:
+        self.settings, self.topic = settings, topic
         self.durable: dict[int, int] = {}  # partition → offset that may be committed
+        self._heard_s: dict[int, float] = {}  # partition → when its last batch came
         self.generation = -1  # of the consumer group, for the partitions held now
-        self._holes: dict[int, int] = {}  # partition → first offset after a hole that was asked for again
 
     @abc.abstractmethod
     async def recover(self, partitions: set[int]) -> None:
@@ -61,22 +65,46 @@ class Stage(abc.ABC):
 
     async def take(self, batch: Batch, consumer: Any) -> None:
         """One batch from the agent: fold it, unless it belongs to an earlier assignment or does not follow what is folded."""
-        if batch.generation_id == self.generation and self.holds(batch.partition) and self._follows(batch, consumer):
+        if self._owns(batch) and await self._follows(batch, consumer) and self._owns(batch):
+            self._heard_s[batch.partition] = monotonic()
             await self.fold(batch)
 
-    def _follows(self, batch: Batch, consumer: Any) -> bool:
-        """Every offset must come. A hole is read again once; if it is still there the log has it (retention, transaction markers)."""
+    def _owns(self, batch: Batch) -> bool:
+        return batch.generation_id == self.generation and self.holds(batch.partition)
+
+    async def _follows(self, batch: Batch, consumer: Any) -> bool:
+        """Every offset must come. Whether one that did not is in the log at all (retention, transaction markers) only the log can say."""
         partition, first, expected = batch.partition, batch.offsets[0], self.next_offset(batch.partition)
-        if first <= expected or expected == 0 or self._holes.get(partition) == first:
-            self._holes.pop(partition, None)
-            if first > expected:
-                log.warning("%s/%d: offsets %d..%d do not exist, reading on", self.topic, partition, expected, first - 1)
+        if first <= expected:
             return True
-        if partition not in self._holes:
+        if await self._first_from(partition, expected) == first:
+            log.info("%s/%d: offsets %d..%d do not exist, reading on", self.topic, partition, expected, first - 1)
+            return True
+        if self._owns(batch):
             log.warning("%s/%d: expected offset %d and got %d, reading again", self.topic, partition, expected, first)
-            self._holes[partition] = first
-            consumer.seek_now(TP(self.topic, partition), expected)
+            await consumer.read_again(TP(self.topic, partition), expected)
         return False
+
+    async def read_stalled(self, consumer: Any) -> None:
+        """Read again where the log goes on and nothing has come for long: a lost batch with no other behind it shows no hole."""
+        for tp in [tp for tp in consumer.assignment() if tp.topic == self.topic and self.holds(tp.partition)]:
+            end, expected, now_s = consumer.highwater(tp), self.next_offset(tp.partition), monotonic()
+            if end is None or end <= expected or now_s - self._heard_s.setdefault(tp.partition, now_s) < STALLED_S:
+                continue
+            log.warning("%s/%d: nothing from offset %d on for %.0f s, reading again", tp.topic, tp.partition, expected, STALLED_S)
+            self._heard_s[tp.partition] = now_s
+            await consumer.read_again(tp, expected)
+
+    async def _first_from(self, partition: int, offset: int) -> int:
+        """The first offset from `offset` on that the log has, asked by a client of its own."""
+        reader, tp = new_reader(self.settings), TopicPartition(self.topic, partition)
+        await reader.start()
+        try:
+            reader.assign([tp])
+            reader.seek(tp, offset)
+            return int((await reader.getone(tp)).offset)
+        finally:
+            await reader.stop()
 
 
 class Watchdog:

@@ -57,8 +57,8 @@ class Stage1(Stage):
     def __init__(
         self, settings: Settings, producer: AIOKafkaProducer, highwater: Callable[[int], int | None], pause: Callable[[int, float], None]
     ) -> None:
-        super().__init__(settings.topic(EVENTS))
-        self.settings, self.producer, self.highwater, self.pause = settings, producer, highwater, pause
+        super().__init__(settings, settings.topic(EVENTS))
+        self.producer, self.highwater, self.pause = producer, highwater, pause
         self.owned: dict[int, Owned] = {}
         self.checkpoints: CheckpointLog | None = None
         self.saving_s = 0.0  # how long the last checkpoint held up the folding
@@ -94,7 +94,6 @@ class Stage1(Stage):
     def release(self) -> None:
         self.owned, self.checkpoints = {}, None
         self.durable.clear()
-        self._holes.clear()
 
     # -- records
 

@@ -29,8 +29,8 @@ class Stage2(Stage):
     """All partitions of job.panes of this worker."""
 
     def __init__(self, settings: Settings, sink: HotStateSink) -> None:
-        super().__init__(settings.topic(PANES))
-        self.settings, self.sink = settings, sink
+        super().__init__(settings, settings.topic(PANES))
+        self.sink = sink
         self.folds: dict[int, WindowFold] = {}
         self._starts: dict[int, int] = {}  # where each partition's replay began
         self._pending: dict[tuple[str, str, str], HotWrite] = {}  # not yet in the store: the newest of each field
@@ -79,7 +79,6 @@ class Stage2(Stage):
     def release(self) -> None:
         self.folds, self._pending = {}, {}
         self.durable.clear()
-        self._holes.clear()
 
     # -- records
 
