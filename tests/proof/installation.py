@@ -99,7 +99,7 @@ class Fleet:
         for name, process in self._processes.items():
             process.kill()
             if failed is not None:
-                print(f"\n{name}:\n{process.last_lines(30)}", flush=True)
+                print(f"\n{name}:\n{self.log(name)}", flush=True)
 
     def __len__(self) -> int:
         return len(self._processes)
@@ -131,6 +131,10 @@ class Fleet:
         while process.ended() is None and time.monotonic() < deadline_s:
             await asyncio.sleep(0.05)
         process.kill()
+
+    def log(self, name: str, lines: int = 30) -> str:
+        """The end of what it said."""
+        return self._processes[name].last_lines(lines)
 
     def starts(self, name: str) -> int:
         """How often it was started."""
