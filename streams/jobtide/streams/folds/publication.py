@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
 from jobtide.streams.folds import sequences
-from jobtide.streams.folds.records import Gauge, LedgerRecord, PaneRecord, Record, Tick, encode, panes_partition
+from jobtide.streams.folds.records import Gauge, LedgerRecord, Record, Tick, encode, panes_partition
 from jobtide.streams.folds.source import SourceFold
 
 State = Literal["active", "idle", "lagging"]
@@ -50,7 +51,8 @@ class Publisher:
         for cell in fold.lifecycles.table.due(watermark_us):
             series = cell.series
             series.told = (series.running, series.waiting)
-            value = encode(PaneRecord(fold.version, series.running, series.waiting, cell.pane))
+            # A PaneRecord, of bytes that are kept: encoded once for publication and checkpoint.
+            value = encode((fold.version, series.running, series.waiting, msgspec.Raw(cell.freeze())))
             out[panes_partition(series.name, fold.partitions)].append((cell.key, value))
 
     def _gauges(self, out: list[list[Record]], watermark_us: int) -> None:

@@ -11,7 +11,7 @@ from jobtide.streams.folds import sequences
 from jobtide.streams.folds.counters import Counters
 from jobtide.streams.folds.memory import Chunk, Open, Tracked, parse_key
 from jobtide.streams.folds.notices import Notice
-from jobtide.streams.folds.records import Record, SeriesKey, decode_pane, encode, parse_pane_key, series_from
+from jobtide.streams.folds.records import Record, SeriesKey, encode, parse_pane_key, series_from
 from jobtide.streams.folds.sequences import Epoch
 from jobtide.streams.folds.source import SourceFold
 
@@ -47,7 +47,7 @@ def save(fold: SourceFold) -> list[Record]:
     table = fold.lifecycles.table
     watermark_us = fold.watermark_us
     for cell in table.take_unsaved(watermark_us):
-        out.append((cell.key, encode(cell.pane)))
+        out.append((cell.key, cell.freeze()))
     for cell in table.expire(watermark_us, MOST_EXPIRED):
         out.append((cell.key, None))
     for name, epoch in fold.unsaved_epochs.items():
@@ -108,7 +108,7 @@ class Restorer:
         fold, lifecycles = self.fold, self.fold.lifecycles
         if kind == b"p":
             size_s, start_s, _, name = parse_pane_key(key)
-            lifecycles.table.restore(series_from(name), size_s, start_s, decode_pane(value), self._watermark_us, fold.published_us)
+            lifecycles.table.restore(series_from(name), size_s, start_s, value, self._watermark_us, fold.published_us)
         elif kind == b"a":
             stored, attempt_key = _decode_open(value), parse_key(key[1:])
             series = lifecycles.table.kept(SeriesKey(*attempt_key[0], stored.series_class))

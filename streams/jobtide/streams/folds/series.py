@@ -12,23 +12,40 @@ from collections.abc import Iterator
 
 from jobtide.streams.folds.attempts import FINISHED, STARTED
 from jobtide.streams.folds.panes import MINUTE_PANES_KEPT_US, SECOND_PANES_KEPT_US, SECOND_US, Pane, merge
-from jobtide.streams.folds.records import SeriesKey, join_key, pane_key
+from jobtide.streams.folds.records import SeriesKey, decode_pane, encode, join_key, pane_key
 from jobtide.streams.sketches.histogram import ZERO, bucket
 
 OTHER = "__other__"
 
 
 class Cell:
-    """A pane in its place, with what has still to be done about it."""
+    """A pane in its place, with what has still to be done about it.
 
-    __slots__ = ("closed", "end_us", "key", "pane", "pending", "series", "size_s", "start_s", "unpublished", "unsaved")
+    `stored` is the pane, or its bytes while nothing changes it: most panes are only kept in case a late event comes, and bytes take a fifth.
+    """
 
-    def __init__(self, series: Series, size_s: int, start_s: int, key: bytes, pane: Pane) -> None:
-        self.series, self.size_s, self.start_s, self.key, self.pane = series, size_s, start_s, key, pane
+    __slots__ = ("closed", "end_us", "key", "pending", "series", "size_s", "start_s", "stored", "unpublished", "unsaved")
+
+    def __init__(self, series: Series, size_s: int, start_s: int, key: bytes, stored: Pane | bytes) -> None:
+        self.series, self.size_s, self.start_s, self.key, self.stored = series, size_s, start_s, key, stored
         self.end_us = (start_s + size_s) * SECOND_US
         self.closed = size_s != 1  # a second: added to its minute
         self.unsaved = self.unpublished = False
         self.pending = False  # both of these are set: one check on the hot path instead of two
+
+    @property
+    def pane(self) -> Pane:
+        """The pane, to read or to change."""
+        if isinstance(self.stored, bytes):
+            self.stored = decode_pane(self.stored)
+        return self.stored
+
+    def freeze(self) -> bytes:
+        """The pane's bytes; kept instead of it once its second is over."""
+        value = self.stored if isinstance(self.stored, bytes) else encode(self.stored)
+        if self.closed:
+            self.stored = value
+        return value
 
 
 class Series:
@@ -95,7 +112,8 @@ class SeriesTable:
         return True
 
     def _count(self, cell: Cell, field: int, sample_us: int | None, sign: int) -> None:
-        pane = cell.pane
+        stored = cell.stored
+        pane = cell.pane if isinstance(stored, bytes) else stored
         pane.counts[field] += sign
         if not cell.pending:
             self._touch(cell)
@@ -135,9 +153,9 @@ class SeriesTable:
     def _minute(self, series: Series, start_s: int) -> Cell:
         return series.minutes.get(start_s) or self._open(series, series.minutes, 60, start_s)
 
-    def _open(self, series: Series, cells: dict[int, Cell], size_s: int, start_s: int, pane: Pane | None = None) -> Cell:
+    def _open(self, series: Series, cells: dict[int, Cell], size_s: int, start_s: int, stored: Pane | bytes | None = None) -> Cell:
         key = pane_key(size_s, start_s, self.partition, series.name)
-        cell = cells[start_s] = Cell(series, size_s, start_s, key, pane or Pane([0, 0, 0, 0, 0, 0, 0, 0]))
+        cell = cells[start_s] = Cell(series, size_s, start_s, key, stored or Pane([0, 0, 0, 0, 0, 0, 0, 0]))
         kept_us = SECOND_PANES_KEPT_US if size_s == 1 else MINUTE_PANES_KEPT_US
         # A whole pane goes at once, so it stays until its last moment is too late to be counted.
         self._expiring[max(start_s + size_s + kept_us // SECOND_US, self._expired_s) + 1].append(cell)
@@ -183,12 +201,12 @@ class SeriesTable:
             series = self.by_key[key] = Series(key)
         return series
 
-    def restore(self, key: SeriesKey, size_s: int, start_s: int, pane: Pane, watermark_us: int, published_us: int) -> None:
+    def restore(self, key: SeriesKey, size_s: int, start_s: int, stored: bytes, watermark_us: int, published_us: int) -> None:
         """Put a saved pane back, as it was at `watermark_us`; one that ends after `published_us` has not been published for sure."""
         if size_s != 1 and not own_record(start_s, watermark_us):
             return  # an older record: its seconds know better
         series = self.kept(key)
-        cell = self._open(series, series.seconds if size_s == 1 else series.minutes, size_s, start_s, pane)
+        cell = self._open(series, series.seconds if size_s == 1 else series.minutes, size_s, start_s, stored)
         if cell.end_us > published_us:
             cell.unpublished = True
             self.unpublished[cell.end_us].append(cell)
