@@ -219,7 +219,7 @@ def test_celery_revoked_expired_terminated_and_unknown(make: Make) -> None:
         shop.wait_for("job.finished", job_id=waiting)
         running = shop.call(f"print(app.enqueue({LONG.format(retries=0)}))")
         shop.wait_for("job.started", job_id=running)
-        later = shop.call(f"print(app.enqueue_later({SHORT}, 3))")
+        later = shop.call(f"print(app.enqueue_later({SHORT}, 12))")
         shop.call(f"app.app.control.revoke({later!r}); app.app.control.revoke({running!r}, terminate=True)")
         (cancelled,) = shop.wait_for("job.cancelled", job_id=running, reason="terminated")
         shop.wait_for("job.cancelled", job_id=later, reason="revoked")
