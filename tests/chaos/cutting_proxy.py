@@ -25,7 +25,7 @@ class CuttingProxy:
         self.port = 0
 
     async def __aenter__(self) -> CuttingProxy:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 20)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -85,6 +85,6 @@ class CuttingProxy:
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     with contextlib.suppress(ConnectionError):
-        while chunk := await reader.read(1 << 16):
+        while chunk := await reader.read(1 << 20):
             writer.write(chunk)
             await writer.drain()
