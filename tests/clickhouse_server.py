@@ -25,6 +25,7 @@ CACHE = Path(__file__).parent.parent / ".cache" / "clickhouse-server"
 PROGRAM = Path(__file__).parent / "clickhouse_process.py"
 LIBRARY = CACHE / VERSION / "node_modules" / PACKAGE / "libchdb.so"
 
+
 def why_not() -> str | None:
     """Why this machine cannot run it, or None. Only the platform counts: everything else is installed or an error."""
     if sys.platform != "linux" or platform.machine() != "x86_64":

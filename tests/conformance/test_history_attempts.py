@@ -94,16 +94,15 @@ def expected_execution(f: AttemptFacts) -> tuple[Any, ...]:
 many = st.lists(st.tuples(moving_events(), delays, st.none() | delays), min_size=12, max_size=40)
 steps = st.lists(
     st.sampled_from(["commit"] * 5 + ["recompute"] * 3 + ["mark", "executions", "rows", "rows", "unfinished", "crash", "merge"]),
-    min_size=8, max_size=25,
+    min_size=8,
+    max_size=25,
 )
 
 
 # No shrinking: an example takes a tenth of a second.
 @hypothesis_settings(searching(25), suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(drawn=many, plan=steps, remembered=st.sampled_from([2, 4, 1000]), size=st.integers(1, 7))
-def test_any_history_of_the_writer_gives_the_same_history(
-    migrated: Settings, drawn: list[Any], plan: list[str], remembered: int, size: int
-) -> None:
+def test_any_history_of_the_writer_gives_the_same_history(migrated: Settings, drawn: list[Any], plan: list[str], remembered: int, size: int) -> None:
     log = in_append_order(drawn)
     writer = SteppedWriter(migrated, log_of(log, migrated.partitions), remembered)
     try:

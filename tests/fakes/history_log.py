@@ -38,9 +38,9 @@ class SteppedWriter:
 
     def __init__(self, settings: Settings, log: Sequence[Record], remembered: int) -> None:
         self._settings, self._log, self._remembered = settings, log, remembered
-        self._db = ClickHouse(settings)
-        self._store = HistoryStore(self._db)
-        self._rollups = Rollups(self._db, settings.retention_executions_days)
+        self.db = ClickHouse(settings)
+        self._store = HistoryStore(self.db)
+        self._rollups = Rollups(self.db, settings.retention_executions_days)
         self.committed = 0  # position in the log, all partitions together
         self.crash()
 
@@ -84,15 +84,15 @@ class SteppedWriter:
             self._store.finished({p: (settled[p], o.dirty.finish(done, settled[p])) for p, o in self.owned.items()})
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        return self._db.rows(sql)
+        return self.db.rows(sql)
 
     def merge_parts(self) -> None:
         """What ClickHouse does in its own time: merge rows of the same key."""
         for table in ("job_events", "job_executions", "rollup_1m"):
-            self._db.command(f"OPTIMIZE TABLE {table} FINAL")
+            self.db.command(f"OPTIMIZE TABLE {table} FINAL")
 
     def forget_all(self) -> None:
         """Empty the tables and disconnect."""
         for table in ("job_events", "job_executions", "rollup_1m", "dirty_minutes", "writer_progress", "worker_snapshots"):
-            self._db.command(f"TRUNCATE TABLE {table}")
-        self._db.close()
+            self.db.command(f"TRUNCATE TABLE {table}")
+        self.db.close()

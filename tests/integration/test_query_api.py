@@ -41,7 +41,7 @@ def running(request: pytest.FixtureRequest, redis_url: str, tmp_path_factory: py
     directory: Path = tmp_path_factory.mktemp("query")
     world = World((NOW - 60 * MINUTE) // MINUTE * MINUTE + 17_345_678, 45, 600)
     if request.param == "chdb":
-        with _serving(redis_url, f"chdb://{directory / 'history'}", "chdb:", world) as found:
+        with _serving(redis_url, request.getfixturevalue("chdb_url"), "chdb:", world) as found:
             yield found
         return
     if clickhouse_server.why_not() is not None:

@@ -71,9 +71,7 @@ class Batch:
     def _token(self, table: str) -> str:
         """Names the rows of this batch in `table`: from the same records always the same, from others another. Append times are part of
         it, because a topic that is made anew starts again at offset 0."""
-        ranges = ";".join(
-            f"{p}:{r.first_offset}-{r.next_offset}@{r.first_append_us}-{r.append_us}" for p, r in sorted(self.reach.items())
-        )
+        ranges = ";".join(f"{p}:{r.first_offset}-{r.next_offset}@{r.first_append_us}-{r.append_us}" for p, r in sorted(self.reach.items()))
         return f"{table}:{ROWS_VERSION}:{hashlib.sha256(ranges.encode()).hexdigest()}"
 
 

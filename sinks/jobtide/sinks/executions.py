@@ -136,9 +136,7 @@ def outcome_of(e: Execution) -> tuple[int, int, int, str, str, str]:
 def merge(a: Execution, b: Execution) -> Execution:
     """Everything both know of one attempt: associative, commutative, idempotent."""
     error = max(outcome_of(a), outcome_of(b))[3:] if a.facts.outcome or b.facts.outcome else NO_ERROR
-    return Execution(
-        join(a.facts, b.facts), min(a.first_us, b.first_us), max(a.last_us, b.last_us), max(a.append_us, b.append_us), error
-    )
+    return Execution(join(a.facts, b.facts), min(a.first_us, b.first_us), max(a.last_us, b.last_us), max(a.append_us, b.append_us), error)
 
 
 def row(key: Key, e: Execution) -> Row:

@@ -216,9 +216,7 @@ def lookups(owned: Mapping[int, Owned], batch: batches.Batch) -> list[Key]:
     return [k for p, attempts in batch.attempts.items() for k in moves.unknown(owned[p].memory, owned[p].known, attempts)]
 
 
-def plan(
-    owned: Mapping[int, Owned], batch: batches.Batch, stored: Mapping[Key, Execution]
-) -> tuple[dict[int, set[Minute]], list[Insert]]:
+def plan(owned: Mapping[int, Owned], batch: batches.Batch, stored: Mapping[Key, Execution]) -> tuple[dict[int, set[Minute]], list[Insert]]:
     """The minutes a batch makes dirty by partition, and its inserts. From here on the attempts count as written."""
     minutes: dict[int, set[Minute]] = {}
     whole: list[tuple[Key, Execution]] = []

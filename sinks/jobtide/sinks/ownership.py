@@ -40,9 +40,7 @@ class Owned:
             self.release_at = None
 
 
-def adopt(
-    left: Left, positions: Mapping[int, tuple[int, int]], remembered: int, disorder_us: int, now_us: int
-) -> dict[int, Owned]:
+def adopt(left: Left, positions: Mapping[int, tuple[int, int]], remembered: int, disorder_us: int, now_us: int) -> dict[int, Owned]:
     """New partitions, with what an earlier owner left. `positions`: (next offset, end of the log); `remembered`: attempts in each."""
     owned: dict[int, Owned] = {}
     for partition, (next_offset, end) in positions.items():

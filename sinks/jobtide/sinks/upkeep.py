@@ -29,9 +29,7 @@ OwnedNow = Callable[[], Mapping[int, Owned]]
 class Recomputing:
     """`every_s`: shortest time between two recomputations."""
 
-    def __init__(
-        self, owned: OwnedNow, store: HistoryStore, rollups: Rollups, patience: Patience, metrics: HistoryMetrics, every_s: float
-    ) -> None:
+    def __init__(self, owned: OwnedNow, store: HistoryStore, rollups: Rollups, patience: Patience, metrics: HistoryMetrics, every_s: float) -> None:
         self._owned, self._store, self._rollups = owned, store, rollups
         self._patience, self._metrics, self._every_s = patience, metrics, every_s
 
@@ -103,9 +101,7 @@ class Reporting:
         for p, o in self._owned().items():
             end = self._end(p)
             state = o.progress.state(end, now_us)
-            rows.append(
-                (p, o.progress.next_offset, o.progress.watermark_us, o.progress.rolled_us, o.progress.append_us, state, now_us)
-            )
+            rows.append((p, o.progress.next_offset, o.progress.watermark_us, o.progress.rolled_us, o.progress.append_us, state, now_us))
             self._metrics.lag[p] = max((end or 0) - o.progress.next_offset, 0)
             self._metrics.watermark_us[p] = o.progress.watermark_us
         seen = {row[0]: (row[1], row[3], row[5]) for row in rows}

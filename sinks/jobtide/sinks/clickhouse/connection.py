@@ -61,11 +61,7 @@ class ClickHouse:
     def columns(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[Sequence[Any]]:
         """The same column by column, DateTime64 as integers; [] for no rows."""
         formats = {"DateTime64": "int"}
-        return self._run(
-            lambda client: list(
-                client.query(sql, parameters=parameters, query_formats=formats, column_oriented=True).result_columns
-            )
-        )
+        return self._run(lambda client: list(client.query(sql, parameters=parameters, query_formats=formats, column_oriented=True).result_columns))
 
     def binary(self, sql: str, parameters: Mapping[str, Any] | None = None) -> bytes:
         """The result as RowBinary: the values one after the other, for what Python should not look at one by one."""

@@ -59,9 +59,7 @@ class HistoryStore:
 
     def _since_us(self, rows: int) -> int:
         """The hour since when about so many rows were written."""
-        hours = self._db.rows(
-            "SELECT toUnixTimestamp(toStartOfHour(last_at)) AS hour, count() FROM job_executions GROUP BY hour ORDER BY hour DESC"
-        )
+        hours = self._db.rows("SELECT toUnixTimestamp(toStartOfHour(last_at)) AS hour, count() FROM job_executions GROUP BY hour ORDER BY hour DESC")
         total = 0
         for hour_s, count in hours:
             total += count

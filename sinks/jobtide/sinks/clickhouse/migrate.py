@@ -53,8 +53,6 @@ class Migration:
                 yield statement.strip()
 
 
-
-
 def shipped() -> list[Migration]:
     """The migrations of this version of jobtide, in order."""
     folder = resources.files("jobtide.sinks").joinpath("migrations")

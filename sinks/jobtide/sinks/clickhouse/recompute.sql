@@ -64,7 +64,7 @@ SELECT
 FROM (
   SELECT
     tenant, environment, system, queue, job_class, minute, field,
-    multiIf(sample_us IS NULL, NULL, sample_us <= 0, -1, toInt16(ceil(log(assumeNotNull(sample_us)) * %(per_ln)s))) AS bucket,
+    multiIf(sample_us IS NULL, NULL, sample_us <= 0, toInt16(-1), toInt16(ceil(log(assumeNotNull(sample_us)) * %(per_ln)s))) AS bucket,
     count() AS n,
     toUInt64(sum(greatest(ifNull(sample_us, 0), 0))) AS sum_us,
     countIf(sample_us < 0) AS negative,
