@@ -1,6 +1,4 @@
-"""The short forms of the end-to-end proofs: real workers, live latency, the same history three times.
-
-The real trace (d1_trace) is only run by `make bars` for now: the history needs minutes to recompute a backfill of three months.
+"""The short forms of the end-to-end proofs: real workers, the real trace, live latency, the same history three times.
 
 What each of them shows is in its module, tests/proof/NAME.py; the long forms are run by `python -m tests.proof.bars --full`.
 """
@@ -9,7 +7,7 @@ import importlib
 
 import pytest
 
-from tests.proof import report
+from tests.proof import report, trace
 
 
 def _passes(name: str) -> None:
@@ -23,3 +21,11 @@ def _passes(name: str) -> None:
 @pytest.mark.parametrize("name", ["d1_backends", "live_latency", "d16_history"])
 def test_short_form_passes(name: str) -> None:
     _passes(name)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_real_trace() -> None:
+    if trace.find() is None:
+        pytest.skip(trace.why_not())
+    _passes("d1_trace")

@@ -108,6 +108,7 @@ def test_ctrl_c_ends_everything_and_a_second_up_continues(tmp_path: Path) -> Non
         assert process.leftovers() == []
         assert process.text().rstrip().endswith("stopping\nstopped")
         process.start()
+        assert process.get("/v1/classes?last=1m")["source"] == "live"
         until_counted(process, 100)
         assert "ok  kafka" in health(process, 0) and "BAD" not in health(process, 0)
         second = UpProcess(tmp_path / "data")

@@ -26,12 +26,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def find() -> Path | None:
-    """Where the trace is; None if it is nowhere. AssertionError where CI should have it."""
+    """Where the trace is; None if it is nowhere."""
     path = Path(os.environ.get(VARIABLE) or BESIDE)
-    if path.exists():
-        return path
-    assert os.environ.get("CI") != "true", f"the trace is not at {path}: put it there, or name it in {VARIABLE}"
-    return None
+    return path if path.exists() else None
 
 
 def why_not() -> str:

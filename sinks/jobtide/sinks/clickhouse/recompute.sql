@@ -1,6 +1,6 @@
 -- Recompute the minutes in `dirty`, whole. Every row of an attempt from the time of these minutes is joined: its newest row, which says
 -- all that is known and whose first_at..last_at holds every minute it counts or counted in, is among them. The comment `rows` stands
--- for that range of time, or in the sweep for all rows of the attempts in it, which does not rely on the newest row being whole.
+-- for those ranges of time, or in the sweep for all rows of the attempts in it, which does not rely on the newest row being whole.
 -- Series that are already in the rollup take part with nothing, so that one which left a minute gets a row of zeros.
 -- The rules are those of the view `executions` and of jobtide.streams.folds.attempts; a test holds the three together.
 -- Fields: 0 enqueued, 1 started, 2 finished, 3 failed, 4 cancelled, 5 discarded, 6 dead, 7 retried; 255 is the row that exists already.

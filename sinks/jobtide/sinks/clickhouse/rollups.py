@@ -16,12 +16,12 @@ from jobtide.sinks.moves import Minute
 from jobtide.streams.sketches.histogram import GAMMA
 
 MINUTES_AT_ONCE = 1_440  # (tenant, minute) pairs in one statement: bounds its memory
-GAP_S = 1_800  # minutes further apart than this are recomputed by statements of their own: a statement reads all time between its own
+GAP_S = 1_800  # minutes further apart than this belong to different ranges: a statement joins the attempts of whole ranges
+RANGES_AT_ONCE = 32  # in one statement: each is a comparison for every row, and every statement costs about 50 ms
 SWEEP_HOURS = 3
 _DAY_S = 86_400
 _KEY = "tenant, environment, system, queue, job_id, attempt"
-_IN_RANGE = "last_at >= toDateTime(%(first)s, 'UTC') AND first_at < toDateTime(%(last)s, 'UTC')"
-_OF_ATTEMPTS_IN_RANGE = f"({_KEY}) IN (SELECT {_KEY} FROM job_executions WHERE {_IN_RANGE})"
+_OF_ATTEMPTS = f"({_KEY}) IN (SELECT {_KEY} FROM job_executions WHERE {{}})"
 
 
 class Rollups:
@@ -37,9 +37,9 @@ class Rollups:
         """Recompute minutes, the newest first, until done or `budget_s` is used up; those it did. Raises TransientError."""
         until = time.monotonic() + budget_s
         done: list[Minute] = []
-        for run in runs(minutes):
-            self._recompute(run, _IN_RANGE)
-            done.extend(run)
+        for ranges in statements(minutes):
+            self._recompute(ranges, in_ranges(ranges))
+            done.extend(minute for run in ranges for minute in run)
             if time.monotonic() > until:
                 break
         return done
@@ -49,16 +49,14 @@ class Rollups:
         tenants = self._db.rows(f"SELECT DISTINCT tenant FROM job_executions WHERE last_at >= now() - INTERVAL {SWEEP_HOURS} HOUR")
         [(now_s,)] = self._db.rows("SELECT toUnixTimestamp(toStartOfMinute(now()))")
         minutes = {(tenant, now_s - 60 * i) for (tenant,) in tenants for i in range(SWEEP_HOURS * 60)}
-        for run in runs(minutes):
-            self._recompute(run, _OF_ATTEMPTS_IN_RANGE)
+        for ranges in statements(minutes):
+            self._recompute(ranges, _OF_ATTEMPTS.format(in_ranges(ranges)))
         return len(minutes)
 
-    def _recompute(self, minutes: Sequence[Minute], rows: str) -> None:
+    def _recompute(self, ranges: Sequence[Sequence[Minute]], rows: str) -> None:
         version = self._next_version()
         parameters = {
-            "dirty": minutes,
-            "first": minutes[-1][1],
-            "last": minutes[0][1] + 60,
+            "dirty": [minute for run in ranges for minute in run],
             "version": version,
             "per_ln": 1 / log(GAMMA),
             "kept_since": max(version // 1_000_000 - self._kept_s, 0),
@@ -73,17 +71,33 @@ class Rollups:
         return self._version
 
 
-def runs(minutes: Collection[Minute]) -> Iterator[list[Minute]]:
-    """The minutes, newest first, cut at gaps and into pieces of bounded size.
+def statements(minutes: Collection[Minute]) -> Iterator[list[list[Minute]]]:
+    """The minutes, newest first, in ranges without long gaps; as many ranges together as one statement takes.
 
-    >>> list(runs({("a", 0), ("a", 60), ("b", 60), ("a", 7200)}))
-    [[('a', 7200)], [('a', 60), ('b', 60), ('a', 0)]]
+    >>> list(statements({("a", 0), ("a", 60), ("b", 60), ("a", 7200)}))
+    [[[('a', 7200)], [('a', 60), ('b', 60), ('a', 0)]]]
     """
-    run: list[Minute] = []
+    ranges: list[list[Minute]] = []
+    count = 0
     for minute in sorted(minutes, key=lambda m: (-m[1], m[0])):
-        if run and (run[-1][1] - minute[1] > GAP_S or len(run) >= MINUTES_AT_ONCE):
-            yield run
-            run = []
-        run.append(minute)
-    if run:
-        yield run
+        far = not ranges or ranges[-1][-1][1] - minute[1] > GAP_S
+        if count >= MINUTES_AT_ONCE or (far and len(ranges) >= RANGES_AT_ONCE):
+            yield ranges
+            ranges, count, far = [], 0, True
+        if far:
+            ranges.append([])
+        ranges[-1].append(minute)
+        count += 1
+    if ranges:
+        yield ranges
+
+
+def in_ranges(ranges: Sequence[Sequence[Minute]]) -> str:
+    """The condition on rows of job_executions that overlap one of the ranges. The outer bounds are for the indexes."""
+    bounds = [(run[-1][1], run[0][1] + 60) for run in ranges]
+    each = " OR ".join(map(_overlaps, bounds))
+    return each if len(bounds) == 1 else f"{_overlaps((bounds[-1][0], bounds[0][1]))} AND ({each})"
+
+
+def _overlaps(bounds: tuple[int, int]) -> str:
+    return f"(last_at >= toDateTime({bounds[0]}, 'UTC') AND first_at < toDateTime({bounds[1]}, 'UTC'))"
