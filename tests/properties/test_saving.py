@@ -13,7 +13,7 @@ from jobtide.streams.folds.attempts import ENQUEUED, FINISHED
 from jobtide.streams.folds.counters import Limits
 from jobtide.streams.folds.memory import hash_of, key_bytes
 from jobtide.streams.folds.publication import Publisher
-from jobtide.streams.folds.records import Record, parse_pane_key
+from jobtide.streams.folds.records import Record, decode_pane, parse_pane_key
 from jobtide.streams.folds.saving import APPLIED, MOST_EXPIRED, Restorer, save
 from jobtide.streams.folds.series import OTHER
 from jobtide.streams.folds.source import SourceFold
@@ -61,8 +61,8 @@ def state(fold: SourceFold) -> dict[str, Any]:
         "epochs": fold.epochs,
         "ids": fold.identities._seen,
         "seconds": {
-            (key, start_s): cell.pane
-            for key, series in fold.lifecycles.table.by_key.items() for start_s, cell in series.seconds.items()
+            (key, start_s): decode_pane(held) if isinstance(held, bytes) else held.pane
+            for key, series in fold.lifecycles.table.by_key.items() for start_s, held in series.seconds.items()
         },
         "classes": {key: attempt.series_key for key, attempt in memory.open.items()},
         "order": list(memory.open),

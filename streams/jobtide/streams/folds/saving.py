@@ -48,8 +48,8 @@ def save(fold: SourceFold) -> list[Record]:
     watermark_us = fold.watermark_us
     for cell in table.take_unsaved(watermark_us):
         out.append((cell.key, cell.freeze()))
-    for cell in table.expire(watermark_us, MOST_EXPIRED):
-        out.append((cell.key, None))
+    for key in table.expire(watermark_us, MOST_EXPIRED):
+        out.append((key, None))
     for name, epoch in fold.unsaved_epochs.items():
         epoch.last_us = now_us
         out.append((b"e" + name.encode(), encode(epoch)))

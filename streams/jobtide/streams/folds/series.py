@@ -2,6 +2,7 @@
 
 Contributions are counted in the pane of their second. When the watermark passes a second's end it is *closed*: added to its minute, which
 later revisions then touch too. So a minute is the sum of its closed seconds, and need not be saved while all of them are.
+A closed pane that is saved and published *rests*: only its bytes are kept, in case a late event comes. Nearly all panes rest.
 Not here: what an attempt contributes (`attempts`), when anything is sent (`source`).
 """
 
@@ -19,10 +20,7 @@ OTHER = "__other__"
 
 
 class Cell:
-    """A pane in its place, with what has still to be done about it.
-
-    `stored` is the pane, or its bytes while nothing changes it: most panes are only kept in case a late event comes, and bytes take a fifth.
-    """
+    """A pane that is not at rest, in its place, with what has still to be done about it. `stored`: the pane, or its bytes once it is closed."""
 
     __slots__ = ("closed", "end_us", "key", "pending", "series", "size_s", "start_s", "stored", "unpublished", "unsaved")
 
@@ -41,7 +39,7 @@ class Cell:
         return self.stored
 
     def freeze(self) -> bytes:
-        """The pane's bytes; kept instead of it once its second is over."""
+        """The pane's bytes, encoded once for publication and checkpoint; kept instead of it once its second is over."""
         value = self.stored if isinstance(self.stored, bytes) else encode(self.stored)
         if self.closed:
             self.stored = value
@@ -55,8 +53,8 @@ class Series:
 
     def __init__(self, key: SeriesKey) -> None:
         self.key, self.name = key, join_key(key)
-        self.seconds: dict[int, Cell] = {}
-        self.minutes: dict[int, Cell] = {}
+        self.seconds: dict[int, Cell | bytes] = {}  # bytes: a pane at rest
+        self.minutes: dict[int, Cell | bytes] = {}
         self.running = self.waiting = 0
         self.told = (0, 0)  # (running, waiting) as last published
 
@@ -67,8 +65,11 @@ class Series:
     def sums(self) -> dict[int, Pane]:
         """What its minutes hold by now, seconds that are still open included."""
         sums: dict[int, Pane] = {}
-        for cell in (*self.minutes.values(), *(cell for cell in self.seconds.values() if not cell.closed)):
-            merge(sums.setdefault(cell.start_s - cell.start_s % 60, Pane()), cell.pane)
+        for start_s, held in self.minutes.items():
+            merge(sums.setdefault(start_s, Pane()), decode_pane(held) if isinstance(held, bytes) else held.pane)
+        for start_s, held in self.seconds.items():
+            if isinstance(held, Cell) and not held.closed:
+                merge(sums.setdefault(start_s - start_s % 60, Pane()), held.pane)
         return sums
 
 
@@ -82,7 +83,7 @@ class SeriesTable:
         self.unpublished: defaultdict[int, list[Cell]] = defaultdict(list)  # by end of the pane, µs
         self._unclosed: defaultdict[int, list[Cell]] = defaultdict(list)  # seconds, by their end
         self._derived: defaultdict[int, list[Cell]] = defaultdict(list)  # unsaved minutes that their seconds still hold, by start
-        self._expiring: defaultdict[int, list[Cell]] = defaultdict(list)  # by the watermark, in s, at which it goes
+        self._expiring: defaultdict[tuple[int, int, int], list[Series]] = defaultdict(list)  # by watermark in s at which it goes, size, start
         self._expired_s = 0  # watermark up to which panes were dropped
 
     def series(self, key: SeriesKey) -> Series:
@@ -103,10 +104,9 @@ class SeriesTable:
             self._count(self._minute(series, second - second % 60), field, sample_us, sign)
             return True
         cell = series.seconds.get(second)
-        if cell is None:
-            cell = self._open(series, series.seconds, 1, second)
-            self._unclosed[cell.end_us].append(cell)
-        elif cell.closed:
+        if type(cell) is not Cell:  # isinstance costs more, and this is the hot path
+            cell = self._second(series, second)
+        if cell.closed:
             self._count(self._minute(series, second - second % 60), field, sample_us, sign)
         self._count(cell, field, sample_us, sign)
         return True
@@ -150,16 +150,39 @@ class SeriesTable:
             cell.unpublished = True
             self.unpublished[cell.end_us].append(cell)
 
-    def _minute(self, series: Series, start_s: int) -> Cell:
-        return series.minutes.get(start_s) or self._open(series, series.minutes, 60, start_s)
+    def _second(self, series: Series, start_s: int) -> Cell:
+        cell, is_new = self._cell(series, series.seconds, 1, start_s)
+        if is_new:
+            self._unclosed[cell.end_us].append(cell)
+        return cell
 
-    def _open(self, series: Series, cells: dict[int, Cell], size_s: int, start_s: int, stored: Pane | bytes | None = None) -> Cell:
-        key = pane_key(size_s, start_s, self.partition, series.name)
-        cell = cells[start_s] = Cell(series, size_s, start_s, key, stored or Pane([0, 0, 0, 0, 0, 0, 0, 0]))
+    def _minute(self, series: Series, start_s: int) -> Cell:
+        return self._cell(series, series.minutes, 60, start_s)[0]
+
+    def _cell(self, series: Series, cells: dict[int, Cell | bytes], size_s: int, start_s: int) -> tuple[Cell, bool]:
+        """The cell of a pane, woken if it rests, and whether it is a new one."""
+        held = cells.get(start_s)
+        if isinstance(held, Cell):
+            return held, False
+        cell = cells[start_s] = Cell(series, size_s, start_s, self.key(series, size_s, start_s), held or Pane([0, 0, 0, 0, 0, 0, 0, 0]))
+        if held is None:
+            self._keep(series, size_s, start_s)
+            return cell, True
+        cell.closed = True
+        return cell, False
+
+    def _keep(self, series: Series, size_s: int, start_s: int) -> None:
         kept_us = SECOND_PANES_KEPT_US if size_s == 1 else MINUTE_PANES_KEPT_US
         # A whole pane goes at once, so it stays until its last moment is too late to be counted.
-        self._expiring[max(start_s + size_s + kept_us // SECOND_US, self._expired_s) + 1].append(cell)
-        return cell
+        self._expiring[max(start_s + size_s + kept_us // SECOND_US, self._expired_s) + 1, size_s, start_s].append(series)
+
+    def key(self, series: Series, size_s: int, start_s: int) -> bytes:
+        return pane_key(size_s, start_s, self.partition, series.name)
+
+    def _rest(self, cell: Cell) -> None:
+        """Keep only the bytes of a pane about which nothing has to be done."""
+        if cell.closed and not cell.unsaved and not cell.unpublished:
+            (cell.series.seconds if cell.size_s == 1 else cell.series.minutes)[cell.start_s] = cell.freeze()
 
     def close(self, watermark_us: int) -> None:
         """Add the seconds that have ended to their minutes."""
@@ -178,6 +201,7 @@ class SeriesTable:
             for cell in self.unpublished.pop(end_us):
                 cell.unpublished = cell.pending = False
                 yield cell
+                self._rest(cell)
 
     def take_unsaved(self, watermark_us: int) -> Iterator[Cell]:
         """Panes to save. Minutes whose seconds are all kept are the sum of these and wait until the first of them is about to go."""
@@ -187,12 +211,14 @@ class SeriesTable:
             if cell.size_s == 1 or own_record(cell.start_s, watermark_us):
                 cell.unsaved = cell.pending = False
                 yield cell
+                self._rest(cell)
             else:
                 self._derived[cell.start_s].append(cell)
         for start_s in [start for start in self._derived if own_record(start, watermark_us)]:
             for cell in self._derived.pop(start_s):
                 cell.unsaved = cell.pending = False
                 yield cell
+                self._rest(cell)
 
     def kept(self, key: SeriesKey) -> Series:
         """The series of something saved: it keeps its place, however many have been restored before it."""
@@ -206,7 +232,9 @@ class SeriesTable:
         if size_s != 1 and not own_record(start_s, watermark_us):
             return  # an older record: its seconds know better
         series = self.kept(key)
-        cell = self._open(series, series.seconds if size_s == 1 else series.minutes, size_s, start_s, stored)
+        cells = series.seconds if size_s == 1 else series.minutes
+        cell = cells[start_s] = Cell(series, size_s, start_s, self.key(series, size_s, start_s), stored)
+        self._keep(series, size_s, start_s)
         if cell.end_us > published_us:
             cell.unpublished = True
             self.unpublished[cell.end_us].append(cell)
@@ -215,20 +243,21 @@ class SeriesTable:
                 self._unclosed[cell.end_us].append(cell)
             else:
                 cell.closed = True
+        self._rest(cell)
 
-    def expire(self, watermark_us: int, most: int) -> Iterator[Cell]:
-        """Drop panes that no event can touch any more, and series without any: about `most` a call, since each is a checkpoint record."""
+    def expire(self, watermark_us: int, most: int) -> Iterator[bytes]:
+        """Drop panes that no event can touch any more, and series without any; their keys. About `most` a call: each is a checkpoint record."""
         until = self._expired_s = max(self._expired_s, watermark_us // SECOND_US)
         dropped = 0
-        for at in sorted(at for at in self._expiring if at <= until):
+        for at in sorted(at for at in self._expiring if at[0] <= until):
             if dropped >= most:
                 return
-            for cell in self._expiring.pop(at):
-                series = cell.series
-                (series.seconds if cell.size_s == 1 else series.minutes).pop(cell.start_s, None)
+            _, size_s, start_s = at
+            for series in self._expiring.pop(at):
+                (series.seconds if size_s == 1 else series.minutes).pop(start_s, None)
                 self.drop_if_idle(series)
                 dropped += 1
-                yield cell
+                yield self.key(series, size_s, start_s)
 
     def drop_if_idle(self, series: Series) -> None:
         if series.idle:
