@@ -156,6 +156,7 @@ async def _run(broker: str, redis: str, total: int) -> dict[str, float]:
     raw_per_s = await raw(broker, "job.events", count)
     print(f"raw getmany + orjson: {raw_per_s:,.0f} events/s", flush=True)
     environ = {**os.environ, "JOBTIDE_BROKER": broker, "JOBTIDE_REDIS_URL": redis, "JOBTIDE_LOG_LEVEL": "warning", "JOBTIDE_STAGES": "1"}
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     process = subprocess.Popen([sys.executable, "-m", "jobtide.cli", "worker"], env=environ)
     try:
         per_s, took = await progress(broker, "job.panes", count, process)
@@ -163,11 +164,12 @@ async def _run(broker: str, redis: str, total: int) -> dict[str, float]:
     finally:
         process.terminate()
         process.wait(30)
-    rss = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
     raw_mean = (raw_per_s + raw_after) / 2
     return {
         "stage1_events_per_s": round(per_s), "stage1_ratio_to_raw": round(per_s / raw_mean, 3), "raw_events_per_s": round(raw_mean),
-        "stage1_seconds": round(took, 1), "stage1_rss_mb": round(rss), "event_bytes": round(size),
+        "stage1_seconds": round(took, 1), "stage1_rss_mb": round(used.ru_maxrss / 1024), "event_bytes": round(size),
+        "stage1_cpu_us_per_event": round((used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime) * 1e6 / count, 2),
     }  # fmt: skip
 
 

@@ -43,9 +43,8 @@ class Tracked:
 
 
 class Ended(msgspec.Struct, array_like=True, gc=False):
-    """An ended attempt in the checkpoint, and in memory once it has been saved."""
+    """An ended attempt in the checkpoint, and in memory once it has been saved. `series_class`: "" = that of the facts."""
 
-    key: bytes
     series_class: str
     closed_us: int
     closed_no: int
@@ -61,10 +60,11 @@ class Open(msgspec.Struct, array_like=True, gc=False):
 
 
 class Chunk(msgspec.Struct, array_like=True):
-    """The attempts that ended (or were revised after it) between two checkpoints; later `hashes` only, 8 bytes each."""
+    """The attempts that ended (or were revised after it) between two checkpoints, with their keys; later `hashes` only, 8 bytes each."""
 
     newest_us: int
     newest_no: int
+    keys: list[bytes]
     ended: list[msgspec.Raw]
     hashes: bytes = b""
 
@@ -185,7 +185,7 @@ class AttemptMemory:
 
     @staticmethod
     def _thaw(key: Key, stored: Ended) -> Tracked:
-        series = Series(SeriesKey(*key[0], stored.series_class))
+        series = Series(SeriesKey(*key[0], stored.series_class or stored.facts.job_class))
         attempt = Tracked(key, stored.facts, series)
         attempt.closed_us, attempt.closed_no = stored.closed_us, stored.closed_no
         return attempt
@@ -196,6 +196,7 @@ class AttemptMemory:
         """(key, value) of everything that changed since the last call, and of what became too old."""
         out: list[tuple[bytes, bytes | None]] = []
         ended: list[msgspec.Raw] = []
+        texts: list[bytes] = []
         keys: list[Key] = []
         newest_us = newest_no = 0
         for attempt in self.unsaved:
@@ -213,14 +214,16 @@ class AttemptMemory:
             if attempt.persisted:
                 attempt.persisted = False
                 out.append((b"a" + text, None))
-            stored = encode(Ended(text, attempt.series_key.job_class, attempt.closed_us, attempt.closed_no, attempt.facts))
+            named, facts = attempt.series_key.job_class, attempt.facts
+            stored = encode(Ended("" if named == facts.job_class else named, attempt.closed_us, attempt.closed_no, facts))
             self.ended[attempt.key] = stored
             ended.append(msgspec.Raw(stored))
+            texts.append(text)
             keys.append(attempt.key)
             newest_us, newest_no = max(newest_us, attempt.closed_us), max(newest_no, attempt.closed_no)
         self.unsaved = []
         if ended:
-            out.append((_chunk_key(self._next_chunk), encode(Chunk(newest_us, newest_no, ended))))
+            out.append((_chunk_key(self._next_chunk), encode(Chunk(newest_us, newest_no, texts, ended))))
             self._chunks.append((self._next_chunk, newest_us, newest_no, keys))
             self._next_chunk += 1
         out.extend(self._age(now_us))
@@ -236,7 +239,7 @@ class AttemptMemory:
                     hashes.append(hash_of(key_bytes(key)))
             self.forgotten.add(hashes, newest_us, newest_no)
             self._hash_chunks.append((number, newest_us, newest_no))
-            out.append((_chunk_key(number), encode(Chunk(newest_us, newest_no, [], hashes.tobytes()))))
+            out.append((_chunk_key(number), encode(Chunk(newest_us, newest_no, [], [], hashes.tobytes()))))
         while self._hash_chunks and not remembered(*self._hash_chunks[0][1:], now_us, self.closed_total):
             out.append((_chunk_key(self._hash_chunks.popleft()[0]), None))
         self.forgotten.expire(now_us, self.closed_total)
@@ -276,10 +279,9 @@ class AttemptMemory:
             self._hash_chunks.append((number, chunk.newest_us, chunk.newest_no))
             return
         keys: list[Key] = []
-        for raw in chunk.ended:
-            stored = bytes(raw)
-            key = parse_key(_decode_ended(stored).key)
-            self.ended[key] = stored
+        for text, raw in zip(chunk.keys, chunk.ended, strict=True):
+            key = parse_key(text)
+            self.ended[key] = bytes(raw)
             keys.append(key)
         self._chunks.append((number, chunk.newest_us, chunk.newest_no, keys))
 
