@@ -1,0 +1,58 @@
+# frozen_string_literal: true
+
+require "jobtide/bounds"
+
+# What the hooks of one layer tell the other, where two see the same job: a backend (Sidekiq, DelayedJob, Resque), and
+# ActiveJob on top of it.
+#
+# The backend knows the worker, the waiting and its own retries; ActiveJob knows the job's own identity and whether its
+# code raised. So the backend's hooks leave what they know here while a job runs, and ActiveJob's take it.
+module Jobtide
+  module Backend
+    # `attempts_before`: tries of this run that ActiveJob did not count. `told`: set once ActiveJob tells the run.
+    Context = Struct.new(:system, :worker_id, :attempts_before, :enqueued_at_us, :run_at_us, :told, :outcome_error)
+
+    @telling = {}
+
+    class << self
+      # This system's own hooks tell what is enqueued, scheduled and retried: ActiveJob's keep still about that.
+      def tells(system)
+        @telling[system] = true
+      end
+
+      def tells?(system)
+        @telling.key?(system)
+      end
+
+      # What the backend knows of the job that this thread runs; nil outside of one.
+      def current
+        Thread.current[:jobtide_backend]
+      end
+
+      def current=(context)
+        Thread.current[:jobtide_backend] = context
+      end
+
+      # The id of the job that this thread runs: the parent of what it enqueues.
+      def running_id
+        Thread.current[:jobtide_running_id]
+      end
+
+      def running_id=(job_id)
+        Thread.current[:jobtide_running_id] = job_id
+      end
+
+      # host:pid, for backends that have no name for their workers.
+      def process_id
+        "#{Socket.gethostname}:#{::Process.pid}"
+      end
+    end
+
+    # What a serialised ActiveJob (a Hash) says of itself, [class, id, executions so far], or nil if it is none.
+    def self.active_job(serialized)
+      return unless serialized.is_a?(Hash) && serialized["job_id"] && serialized["job_class"]
+
+      [serialized["job_class"], serialized["job_id"], serialized["executions"].to_i]
+    end
+  end
+end

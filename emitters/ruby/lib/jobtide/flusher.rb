@@ -1,0 +1,285 @@
+# frozen_string_literal: true
+
+require "jobtide/errors"
+require "jobtide/guard"
+require "jobtide/moments"
+require "jobtide/orphans"
+require "jobtide/packs"
+
+# The background thread of a process: takes events from ring, spool and orphans, delivers them, tries again, and keeps
+# time for beats.
+#
+# Started with the first event, once per process; a fork starts without it. What was taken and not acknowledged stays in
+# the window and goes again under the same numbers. While nothing can be delivered and the ring is more than half full,
+# and when the process ends so, events move to the spool.
+module Jobtide
+  class Flusher
+    STEP = Jobtide.site("flusher.step")
+    BEAT = Jobtide.site("flusher.beat")
+    WINDOW_BYTES = 256 << 10
+    FIRST_PAUSE_S = 0.1
+    LONGEST_PAUSE_S = 5.0
+    KNOWN_DOWN_S = 0.05 # how long a flush waits when the last delivery failed
+    SPILL_S = 0.05 # how often a ring is looked at while nothing can be delivered: far less than it takes to fill
+    ORPHANS_S = 5.0
+    CHILDREN_S = 0.2
+    # Texts on their way; `order` is set where they come from the ring, `done` is called once they are acknowledged.
+    Window = Struct.new(:texts, :order, :done)
+
+    attr_reader :awake, :beats, :spooled
+
+    def initialize(ring, make_transport, linger_ms, spool)
+      @ring = ring
+      @make_transport = make_transport
+      @linger_s = linger_ms / 1000.0
+      @spool = spool
+      @orphans = spool && Orphans.new(File.dirname(spool.path), own: spool.path)
+      @orphans_s = ORPHANS_S
+      @next_orphans = 0.0
+      @beats = []
+      @settled = @spooled = 0
+      @lock = Mutex.new
+      @signal = ConditionVariable.new
+      @awake = @hurry = @stop = @down = @called = false
+    end
+
+    # Living children write their events where this finds them.
+    def orphans=(orphans)
+      @orphans = orphans
+      @orphans_s = CHILDREN_S
+      @next_orphans = 0.0
+    end
+
+    # Kafka partitions, once connected; nil before, and where the receiver places events.
+    def partitions
+      @transport&.partitions
+    end
+
+    def connected?
+      !@transport.nil?
+    end
+
+    # Makes the thread look at the ring; starts it if there is none yet.
+    def wake
+      @awake = true
+      @lock.synchronize do
+        @thread ||= start
+        @called = true
+        @signal.signal
+      end
+    end
+
+    # Waits until what is in the ring now has been acknowledged or is on disk. False: not in time, or known to be down.
+    def flush(timeout_s)
+      target = @ring.last_order
+      started = Moments.monotonic_s
+      @hurry = true
+      wake if @settled < target
+      while @settled < target
+        waited = Moments.monotonic_s - started
+        return false if waited >= timeout_s || (@down && waited >= KNOWN_DOWN_S)
+
+        sleep 0.001
+      end
+      true
+    end
+
+    # Ends the thread, and with it the transport; what is left goes to the spool.
+    def stop(timeout_s)
+      @stop = true
+      if @thread && @thread != Thread.current
+        wake
+        @thread.join(timeout_s)
+      end
+      spill(everything: true)
+      @spool&.close
+    end
+
+    # Whether the receiver has been reached; may wait: for the background thread only.
+    def reach
+      return true if @transport
+
+      transport = @make_transport.call
+      transport.connect
+      @transport = transport
+      true
+    rescue TransportDown, ConfigError => e
+      complain(e)
+      false
+    end
+
+    private
+
+    def start
+      thread = Thread.new { run }
+      thread.name = "jobtide-emitter"
+      thread.report_on_exception = false
+      thread
+    end
+
+    def run
+      until @stop
+        worked = Jobtide.guard(STEP) { Thread.handle_interrupt(Object => :immediate) { step } }
+        pause(FIRST_PAUSE_S) if worked.nil?
+      end
+      @transport&.close
+    end
+
+    # One turn of the thread: beats, then sleep or deliver.
+    def step
+      due = beat
+      if @ring.events.zero? && @window.nil? && !@spool&.pending? && !orphans_due?
+        rest(due)
+      else
+        pause(@linger_s) unless @hurry || @window
+        deliver
+      end
+      true
+    end
+
+    # Until somebody wakes the thread or a beat is due. An event put meanwhile is seen, whoever comes first.
+    def rest(due)
+      @settled = [@settled, @ring.empty_order].max
+      @hurry = false
+      @awake = false
+      due = [due, @next_orphans].min if @orphans
+      pause(due - Moments.monotonic_s) if @ring.events.zero?
+      @awake = true
+    end
+
+    # Waits; `wake` cuts it short, even one that came just before. Whether it did.
+    def pause(seconds)
+      return false unless seconds.positive?
+
+      @lock.synchronize do
+        @signal.wait(@lock, seconds) unless @called
+        called = @called
+        @called = false
+        called
+      end
+    end
+
+    # Runs the beats that are due; returns when the next one is.
+    def beat
+      now = Moments.monotonic_s
+      @beats.dup.map { |each| Jobtide.guard(BEAT) { each.call(now) } || (now + 1.0) }.min || (now + 3600.0)
+    end
+
+    # Until there is nothing left. A failure pauses, longer each time; flush and stop cut the pause short.
+    def deliver
+      pause_s = FIRST_PAUSE_S
+      until @stop
+        @window ||= next_window
+        return if @window.nil?
+
+        if attempt
+          pause_s = FIRST_PAUSE_S
+        else
+          wait_out(pause_s * (0.5 + (rand / 2)))
+          pause_s = [pause_s * 2, LONGEST_PAUSE_S].min
+          beat
+        end
+      end
+    end
+
+    # Pauses while nothing can be delivered; meanwhile a ring that fills goes to disk.
+    def wait_out(seconds)
+      deadline = Moments.monotonic_s + seconds
+      loop do
+        spill if @ring.filling?
+        left = deadline - Moments.monotonic_s
+        return if @stop || left <= 0 || pause(@spool ? [left, SPILL_S].min : left)
+      end
+    end
+
+    def next_window
+      records = @ring.take(WINDOW_BYTES)
+      return Window.new(records.map { |record| Packs.text(record, @ring.epoch) }, records[-1].order) unless records.empty?
+
+      spool_window || orphan_window
+    end
+
+    def spool_window
+      return unless @spool&.pending?
+
+      texts, offset = @spool.read(WINDOW_BYTES)
+      Window.new(texts, nil, -> { @spool.delivered(offset) })
+    end
+
+    def orphan_window
+      return unless orphans_due?
+
+      batch = @orphans.take(WINDOW_BYTES)
+      return Window.new(batch.texts, nil, -> { @orphans.delivered(batch) }) if batch
+
+      @next_orphans = Moments.monotonic_s + @orphans_s
+      nil
+    end
+
+    def orphans_due?
+      @orphans && Moments.monotonic_s >= @next_orphans
+    end
+
+    # Tries to deliver the window once; what remains of it goes again.
+    def attempt
+      return false unless reach
+
+      window = @window
+      window.texts = @transport.deliver(window.texts)
+      return false unless window.texts.empty?
+
+      @down = false
+      @complained = nil
+      window.done&.call
+      @settled = [@settled, window.order].max if window.order
+      @window = nil
+      true
+    rescue TransportDown => e
+      complain(e)
+      false
+    rescue *MISTAKES
+      @down = true
+      raise
+    end
+
+    # From memory to disk: the window and, down to an empty ring, what waits. Stops where the disk has no more room.
+    def spill(everything: false)
+      return if @spool.nil?
+
+      window = @window
+      if window&.order
+        return unless keep(window)
+
+        @window = nil
+      end
+      while (everything ? @ring.events.positive? : @ring.filling?) && (window = next_ring_window)
+        return unless keep(window)
+      end
+    end
+
+    def next_ring_window
+      records = @ring.take(WINDOW_BYTES)
+      Window.new(records.map { |record| Packs.text(record, @ring.epoch) }, records[-1].order) unless records.empty?
+    end
+
+    # False when not all of it found room: the rest stays in the window.
+    def keep(window)
+      kept = @spool.write(window.texts)
+      @spooled += kept
+      window.texts = window.texts.drop(kept)
+      return @settled = [@settled, window.order].max if window.texts.empty?
+
+      @window = window
+      false
+    end
+
+    # Once per outage and cause: the events wait, and the log is the app's.
+    def complain(error)
+      @down = true
+      return if @complained == error.message
+
+      @complained = error.message
+      Jobtide.log.warn("jobtide: events wait: #{error.message}")
+    end
+  end
+end

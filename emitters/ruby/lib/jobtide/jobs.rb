@@ -1,0 +1,131 @@
+# frozen_string_literal: true
+
+require "jobtide/bounds"
+require "jobtide/guard"
+require "jobtide/lanes"
+require "jobtide/moments"
+require "jobtide/ring"
+require "jobtide/run"
+require "jobtide/sizes"
+
+# The attempts of jobs and what happens to them, as contract events: the part of the emitter that hooks and apps call.
+#
+# Says what each event carries, not how it is sent (emitter) nor when a backend reaches that point (the hooks). Times are
+# µs since the epoch; without `at_us` an event happens now.
+module Jobtide
+  # Names one attempt of one job, once for all its events. `facts` is the JSON of what every event of it says.
+  class Job
+    attr_reader :id, :queue, :attempt, :facts, :key, :lane
+
+    def initialize(id, queue, attempt, facts, key)
+      @id = id
+      @queue = queue
+      @attempt = attempt
+      @facts = facts
+      @key = key
+      @lane = Lanes.of(key)
+    end
+  end
+
+  module JobEvents
+    MAX_SERIES = 4096
+    NAMED = Jobtide.site("emitter.job")
+    SAID = Jobtide.site("emitter.job_event")
+    ERROR = Jobtide.site("emitter.error")
+    private_constant :MAX_SERIES
+
+    # Names an attempt. `more` is optional data of the contract: max_attempts, priority, parent_job_id, batch_id, labels, …
+    def job(system, queue, job_class, job_id, attempt = 1, **more)
+      Jobtide.guard(NAMED) do
+        id = Bounds.name(job_id)
+        series, prefix = (@series[job_class] ||= {})[queue]&.fetch(system, nil) || new_series(system, queue, job_class)
+        number = Bounds.attempt(attempt)
+        facts = "#{series},\"job_id\":#{Bounds.quoted(id)},\"attempt\":#{number}"
+        more = more.reject { |_, value| value.nil? }
+        facts = "#{facts},#{Sizes.members(bounded(more))}" unless more.empty?
+        Job.new(id, Bounds.name(queue), number, facts, prefix + id)
+      end || unnamed
+    end
+
+    # The attempt waits for a worker from now on.
+    def job_enqueued(job, at_us: nil, run_at_us: nil)
+      say(job, "job.enqueued.v1", Rank::STEP, moment("run_at", run_at_us), at_us)
+    end
+
+    # The attempt was asked for, to start not before `run_at_us`.
+    def job_scheduled(job, run_at_us, at_us: nil)
+      say(job, "job.scheduled.v1", Rank::STEP, moment("run_at", run_at_us), at_us)
+    end
+
+    # A worker begins the attempt. Returns the run, which ends it.
+    def job_started(job, worker_id, at_us: nil, enqueued_at_us: nil, run_at_us: nil)
+      run = Run.new(self, job, Bounds.name(worker_id), at_us || Moments.now_us)
+      more = "#{run.worker_json}#{moment('enqueued_at', enqueued_at_us)}#{moment('run_at', run_at_us)}"
+      say(job, "job.started.v1", Rank::STEP, more, run.started_us)
+      run
+    end
+
+    # The job gets another attempt, `job.attempt` + 1, not before `run_at_us`.
+    def job_retry_scheduled(job, run_at_us, at_us: nil, **more)
+      say(job, "job.retry_scheduled.v1", Rank::FINAL, moment("run_at", run_at_us), at_us, more)
+    end
+
+    # The job gets no other attempt by itself. `error` is from `error(exception)`.
+    def job_dead(job, error, at_us: nil, **more)
+      say(job, "job.dead.v1", Rank::FINAL, "", at_us, { error: error, **more })
+    end
+
+    # Somebody stopped the attempt, waiting or running.
+    def job_cancelled(job, reason, at_us: nil, **more)
+      say(job, "job.cancelled.v1", Rank::FINAL, "", at_us, { reason: Bounds.name(reason), **more })
+    end
+
+    # The attempt was thrown away without an outcome: expired, unknown class, skipped.
+    def job_discarded(job, reason, at_us: nil, **more)
+      say(job, "job.discarded.v1", Rank::FINAL, "", at_us, { reason: Bounds.name(reason), **more })
+    end
+
+    # An exception as `error` data, with as much as the setting `error_detail` lets out.
+    def error(exception)
+      Jobtide.guard(ERROR) { Bounds.error(exception, settings.error_detail) } || { "class" => "Unknown" }
+    end
+
+    # One event of a job: its facts, `text` (JSON members that begin with a comma, or nothing) and `more` (a Hash).
+    def say(job, kind, rank, text, at_us, more = nil)
+      return unless enabled && job.facts
+
+      Jobtide.guard(SAID) do
+        text = "#{text},#{Sizes.members(more)}" if more && !more.empty?
+        put(kind, job.id, job.key, job.lane, "{#{job.facts}#{text}}", rank, at_us)
+      end
+      nil
+    end
+
+    private
+
+    # What all jobs of a class in a queue say, and how their partition keys begin; kept for the next ones.
+    def new_series(system, queue, job_class)
+      tenant = settings.tenant
+      facts = {
+        "tenant" => tenant, "environment" => settings.environment, "system" => Bounds.name(system, 32),
+        "queue" => Bounds.name(queue), "job_class" => Bounds.name(job_class)
+      }
+      made = [Sizes.members(facts).freeze, "#{tenant}/#{facts['system']}/"].freeze
+      @series = {} if (@series_count = (@series_count || 0) + 1) % MAX_SERIES == 0
+      ((@series[job_class] ||= {})[queue] ||= {})[system] = made
+    end
+
+    def bounded(more)
+      more.transform_values { |value| value.is_a?(String) && value.length > Bounds::MAX_NAME_CHARS ? Bounds.name(value) : value }
+    end
+
+    def moment(member, us)
+      us ? ",\"#{member}\":\"#{Moments.text(us)}\"" : ""
+    end
+
+    # Stands in when naming failed: its events are dropped, the caller goes on.
+    def unnamed
+      Job.new("unknown", "unknown", 1, nil, "#{settings.tenant}/unknown/unknown")
+    end
+  end
+end

@@ -1,0 +1,66 @@
+# frozen_string_literal: true
+
+require "jobtide/spool_file"
+
+# What dead processes left in a spool directory, and what living children write there for us to deliver.
+#
+# A file whose lock can be had belongs to nobody who lives. Its events carry their own epochs and numbers, so that two
+# readers, or one that starts over, do no harm: the stream knows a repeat when it sees one. Background thread only.
+module Jobtide
+  class Orphans
+    # Part of a file: the texts, and where reading goes on once they are delivered.
+    Batch = Struct.new(:path, :texts, :offset)
+
+    # `own`: the path that is not an orphan. `living`: read files of processes that live too (children that hand over).
+    def initialize(directory, own: nil, living: false)
+      @directory = directory
+      @own = own
+      @living = living
+      @offsets = {}
+    end
+
+    # The next texts of any file; nil when there is nothing.
+    def take(max_bytes)
+      Dir.glob(File.join(@directory, "*#{SpoolFile::SUFFIX}")).sort.each do |path|
+        batch = path == @own ? nil : from(path, max_bytes)
+        return batch if batch
+      end
+      nil
+    rescue SystemCallError
+      nil
+    end
+
+    def delivered(batch)
+      @offsets[batch.path] = batch.offset
+    end
+
+    private
+
+    def from(path, max_bytes)
+      File.open(path, "r+b") do |file|
+        dead = file.flock(File::LOCK_EX | File::LOCK_NB)
+        return nil unless dead || @living
+
+        texts, offset = SpoolFile.read(file, @offsets.fetch(path, 0), max_bytes)
+        return Batch.new(path, texts, offset) unless texts.empty?
+
+        discard(path, file, offset) if dead
+      end
+      nil
+    rescue SystemCallError # another reader was faster
+      @offsets.delete(path)
+      nil
+    end
+
+    # Nothing more can be read of a dead process's file.
+    def discard(path, file, offset)
+      left = file.size - offset
+      # A file is empty for the moment between its making and its lock: young ones are left alone.
+      return if left.zero? && offset.zero? && Time.now - file.mtime < 60
+
+      Jobtide.log.warn("jobtide: #{left} bytes at the end of #{File.basename(path)} are torn") if left.positive?
+      File.unlink(path)
+      @offsets.delete(path)
+    end
+  end
+end

@@ -1,0 +1,135 @@
+# frozen_string_literal: true
+
+require "securerandom"
+require "jobtide/lanes"
+
+# The buffer between hooks and delivery: bounded in events and bytes, it never blocks and never grows.
+#
+# `put` gives an event its number (per lane, from 0) and keeps it. When the buffer is full the least important and oldest
+# event goes: heartbeats first, ends of attempts last. A dropped event has had its number, so the drop is a hole that the
+# stream sees. Knows nothing of transports; one ring belongs to one process and one epoch.
+module Jobtide
+  # How long an event is kept when not all can be.
+  module Rank
+    BEAT = 0 # said again in a few seconds
+    STEP = 1 # a step of an attempt that its outcome mostly implies
+    FINAL = 2 # how an attempt ended: said once
+  end
+
+  UNNUMBERED = -1 # the lane of events that the receiver places: no epoch, lane and seq on the wire
+
+  # A numbered event. `order` counts all events of the ring; `head` and `data` are its JSON, without what its number adds.
+  Record = Struct.new(:order, :lane, :seq, :head, :data) do
+    def bytesize
+      head.bytesize + data.bytesize
+    end
+  end
+
+  class Ring
+    attr_reader :epoch, :max_events, :max_bytes, :events, :bytes, :dropped, :last_order, :next
+
+    def initialize(max_events, max_bytes)
+      @epoch = SecureRandom.hex(8)
+      @max_events = max_events
+      @max_bytes = max_bytes
+      @events = @bytes = @dropped = @last_order = 0
+      @next = Array.new(Lanes::COUNT, 0)
+      @unnumbered = 0
+      @queues = [[], [], []].freeze
+      @lock = Mutex.new
+    end
+
+    # Numbers an event and keeps it, dropping others if it must. `head` and `data` are UTF-8 JSON fragments.
+    def put(head, data, lane, rank)
+      @lock.synchronize do
+        seq = number(lane)
+        @queues[rank] << Record.new(@last_order, lane, seq, head, data)
+        @events += 1
+        @bytes += head.bytesize + data.bytesize
+        drop if @events > @max_events || @bytes > @max_bytes
+      end
+    end
+
+    # Numbers an event that was lost on its way here, so that the stream sees the hole.
+    def lose(lane)
+      @lock.synchronize do
+        number(lane)
+        @dropped += 1
+      end
+    end
+
+    # An event that was taken found no room on disk: a hole like any other.
+    def dropped_later
+      @lock.synchronize { @dropped += 1 }
+    end
+
+    # Removes the oldest events, in order, up to `max_bytes` of them (at least one, if there is any).
+    def take(max_bytes)
+      taken = []
+      size = 0
+      while size < max_bytes && @events.positive?
+        bite = take_some(max_bytes - size)
+        taken.concat(bite)
+        size += bite.sum(&:bytesize)
+        Thread.pass
+      end
+      taken
+    end
+
+    # More than half full: time to use the disk, if nothing can be delivered.
+    def filling?
+      @events * 2 > @max_events || @bytes * 2 > @max_bytes
+    end
+
+    # The order of the last event numbered, if all have been taken or dropped; 0 if some wait.
+    def empty_order
+      @lock.synchronize { @events.zero? ? @last_order : 0 }
+    end
+
+    private
+
+    BITE = 32 # events taken under one hold of the lock: a hook waits for no more than that
+    private_constant :BITE
+
+    def take_some(max_bytes)
+      taken = []
+      size = 0
+      @lock.synchronize do
+        while taken.size < BITE && size < max_bytes && (queue = oldest_queue)
+          record = queue.shift
+          taken << record
+          size += record.bytesize
+        end
+        @events -= taken.size
+        @bytes -= size
+      end
+      taken
+    end
+
+    def oldest_queue
+      best = nil
+      @queues.each { |queue| best = queue if !queue.empty? && (best.nil? || queue[0].order < best[0].order) }
+      best
+    end
+
+    def number(lane)
+      @last_order += 1
+      return (@unnumbered += 1) - 1 if lane.negative?
+
+      seq = @next[lane]
+      @next[lane] = seq + 1
+      seq
+    end
+
+    def drop
+      while @events > @max_events || @bytes > @max_bytes
+        queue = @queues.find { |candidate| !candidate.empty? }
+        return if queue.nil?
+
+        @bytes -= queue.shift.bytesize
+        @events -= 1
+        @dropped += 1
+      end
+    end
+  end
+end

@@ -1,0 +1,114 @@
+# frozen_string_literal: true
+
+require "jobtide/backend"
+require "jobtide/broadcasts"
+require "jobtide/guard"
+require "jobtide/sidekiq/payload"
+
+# An attempt in a Sidekiq thread, told by a server middleware: the outermost, so that what other middlewares raise counts
+# as Sidekiq counts it.
+#
+# Sidekiq::Shutdown is no failure: the job goes back to its queue and runs again as the same attempt; nothing is told.
+module Jobtide
+  module Sidekiq
+    class Running
+      STARTED = Jobtide.site("sidekiq.started")
+      FINISHED = Jobtide.site("sidekiq.finished")
+      RAISED = Jobtide.site("sidekiq.raised")
+      LEFT = Jobtide.site("sidekiq.left")
+      # What a thread ran last; `run` is nil where ActiveJob's hooks told it.
+      State = Struct.new(:jid, :job, :run)
+
+      @held = {}
+      @processed = @failed = 0
+
+      class << self
+        # What this process holds, and what it has done, for the heartbeat. `worker_id` is Sidekiq's identity.
+        attr_accessor :worker_id
+
+        def held
+          @held.values
+        end
+
+        def counters
+          { "processed" => @processed, "failed" => @failed }
+        end
+
+        # What this thread ran last, if it was this job.
+        def state_of(jid)
+          state = Thread.current[:jobtide_sidekiq]
+          state if state && state.jid == jid
+        end
+
+        def started(payload, queue)
+          return unless Jobtide.emitter.enabled
+
+          job = Payload.job(payload, queue)
+          context = Backend.current = Backend::Context.new(
+            Payload::SYSTEM, worker_id, Payload.attempt(payload) - 1, Payload.enqueued_at_us(payload), Payload.run_at_us(payload)
+          )
+          Backend.running_id = job.id
+          run = start(job, context) unless payload["wrapped"] && Backend.tells?("active_job")
+          started_us = run ? run.started_us : Moments.now_us
+          @held[Thread.current] = Held.new(job.queue, job.id, job.attempt, Moments.text(started_us))
+          Thread.current[:jobtide_sidekiq] = State.new(payload["jid"], job, run)
+        end
+
+        def start(job, context)
+          Jobtide.emitter.job_started(job, worker_id, enqueued_at_us: context.enqueued_at_us, run_at_us: context.run_at_us)
+        end
+
+        def finished(state)
+          @processed += 1
+          state.run&.finished
+        end
+
+        def raised(state, exception)
+          return if requeued?(exception)
+
+          @processed += 1
+          @failed += 1
+          state.run&.failed(Jobtide.emitter.error(exception))
+        end
+
+        def left
+          @held.delete(Thread.current)
+          Backend.current = Backend.running_id = nil
+        end
+
+        # Stopped by the end of the process (or, for iterable jobs, interrupted by it): the job comes again.
+        def requeued?(exception)
+          seen = {}.compare_by_identity
+          while exception && !seen.key?(exception)
+            return true if exception.is_a?(::Sidekiq::Shutdown) || exception.is_a?(::Sidekiq::JobRetry::Skip) || interrupted?(exception)
+
+            seen[exception] = true
+            exception = exception.cause
+          end
+          false
+        end
+
+        def interrupted?(exception)
+          defined?(::Sidekiq::Job::Interrupted) && exception.is_a?(::Sidekiq::Job::Interrupted)
+        end
+      end
+
+      # Sidekiq 7 gives every middleware its configuration.
+      attr_accessor :config
+
+      def call(_worker, payload, queue)
+        state = Jobtide.guard(STARTED) { Running.started(payload, queue) }
+        begin
+          result = yield
+        rescue Exception => e # rubocop:disable Lint/RescueException -- told and raised again, whatever it is
+          Jobtide.guard(RAISED) { Running.raised(state, e) } if state
+          raise
+        end
+        Jobtide.guard(FINISHED) { Running.finished(state) } if state
+        result
+      ensure
+        Jobtide.guard(LEFT) { Running.left }
+      end
+    end
+  end
+end
