@@ -9,7 +9,7 @@ from math import ceil, log
 from typing import Any
 
 import orjson
-from jobtide.sinks import batch, executions, inserts, rows
+from jobtide.sinks import batch
 from jobtide.sinks.clickhouse import migrate
 from jobtide.sinks.clickhouse.connection import ClickHouse
 from jobtide.sinks.clickhouse.history_store import HistoryStore
@@ -37,9 +37,8 @@ def fill_history(settings: Settings, world: World, extra: list[dict[str, Any]] |
             records.append(batch.Record(partition, offset, world.until_us, value_of(event)))
         prepared = batch.prepare(records, PARTITIONS)
         assert not prepared.refused, prepared.refused
-        attempts = [executions.row(key, e) for found in prepared.attempts.values() for key, e in found.items()]
-        db.insert(inserts.insert("job_executions", executions.COLUMNS, attempts))
-        db.insert(inserts.insert("job_events", rows.EVENT_COLUMNS, prepared.event_rows))
+        for insert in prepared.inserts([pair for found in prepared.attempts.values() for pair in found.items()]):
+            db.insert(insert)
         tenants = {f.tenant for f in world.facts}
         first, last = world.start_us // MINUTE * 60, world.until_us // MINUTE * 60
         minutes = [(tenant, minute) for tenant in tenants for minute in range(first, last + 60, 60)]

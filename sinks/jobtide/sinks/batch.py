@@ -15,7 +15,7 @@ from typing import NamedTuple, cast
 import msgspec
 from jobtide.sinks import executions, rows
 from jobtide.sinks.executions import Execution, Key
-from jobtide.sinks.inserts import Insert, Row, insert
+from jobtide.sinks.inserts import Insert, Values, insert
 from jobtide.streams.errors import ContractError
 from jobtide.streams.events import Event, Reason, WorkerEvent, check_lane, decode, decode_each, is_job, is_pack, split
 
@@ -47,24 +47,27 @@ class Reach:
 class Batch:
     """What to insert for some records."""
 
-    event_rows: list[Row] = field(default_factory=list)
-    worker_rows: list[Row] = field(default_factory=list)
+    event_values: Values = field(default_factory=list)
+    worker_values: Values = field(default_factory=list)
     attempts: dict[int, dict[Key, Execution]] = field(default_factory=dict)  # by partition
     reach: dict[int, Reach] = field(default_factory=dict)
     events: int = 0
     duplicates: int = 0
     refused: Counter[str] = field(default_factory=Counter)  # events by reason
+    row_of: dict[str, int] = field(default_factory=dict)  # event id → where its newest row begins in event_values
 
     def inserts(self, whole: Sequence[tuple[Key, Execution]]) -> list[Insert]:
         """Everything to write. `whole`: all that is known of the batch's attempts, from earlier batches too (`moves.changed`).
 
         That depends on more than this batch, so executions carry no token. They do not need one: written twice, they merge.
         """
-        attempts = [executions.row(key, e) for key, e in whole]
+        attempts: Values = []
+        for key, e in whole:
+            attempts += executions.row(key, e)
         made = (
             insert("job_executions", executions.COLUMNS, attempts),
-            insert("job_events", rows.EVENT_COLUMNS, self.event_rows, self._token("job_events")),
-            insert("worker_snapshots", rows.WORKER_COLUMNS, self.worker_rows, self._token("worker_snapshots")),
+            insert("job_events", rows.EVENT_COLUMNS, self.event_values, self._token("job_events")),
+            insert("worker_snapshots", rows.WORKER_COLUMNS, self.worker_values, self._token("worker_snapshots")),
         )
         return [each for each in made if each.rows]
 
@@ -75,7 +78,7 @@ class Batch:
         return f"{table}:{ROWS_VERSION}:{hashlib.sha256(ranges.encode()).hexdigest()}"
 
 
-class _Data(msgspec.Struct):
+class _Data(msgspec.Struct, gc=False):
     data: msgspec.Raw
 
 
@@ -86,7 +89,6 @@ _raw_pack = msgspec.json.Decoder(list[_Data])
 def prepare(records: Sequence[Record], partitions: int) -> Batch:
     """Decode records, which come in offset order per partition. Never raises for what a record contains."""
     batch = Batch()
-    seen: set[tuple[str, str, int, int]] = set()
     for record in records:
         reach = _reach(batch, record)
         value = record.value or b""
@@ -95,19 +97,14 @@ def prepare(records: Sequence[Record], partitions: int) -> Batch:
         except ContractError as error:
             pairs: Iterable[tuple[Event, bytes]] = _sound(batch, value, error)
         else:
-            raws = [_raw_one.decode(value)] if len(events) == 1 and not is_pack(value) else _raw_pack.decode(value)
+            single = len(events) == 1 and not is_pack(value)
+            raws = (_raw_one.decode(value),) if single else _raw_pack.decode(value)
             pairs = zip(events, (bytes(raw.data) for raw in raws), strict=True)
         for event, raw in pairs:
-            identity = (event.id, event.data.tenant, event.kind, event.time_us)  # the key of a row
-            if identity in seen:
-                batch.duplicates += 1
-                continue
             try:
                 _take(batch, reach, event, raw, record, partitions)
             except ContractError as error:
                 batch.refused[str(error.reason)] += 1
-            else:
-                seen.add(identity)
     return batch
 
 
@@ -140,16 +137,24 @@ def _take(batch: Batch, reach: Reach, event: Event, raw: bytes, record: Record, 
     if event.lane is not None and event.lane % partitions != partition:
         raise ContractError(Reason.WRONG_PARTITION, f"lane {event.lane} is not of partition {partition}")
     at_us = min(event.time_us, append_us + FUTURE_US)
-    if not event.backfill:  # as in stage 1: old events say nothing of how far the present has come
-        reach.high_us = max(reach.high_us, min(at_us, append_us))
+    values = batch.event_values
+    row = batch.row_of.get(event.id)
+    if row is not None and rows.is_of(values, row, event):
+        batch.duplicates += 1
+        return
+    high_us = min(at_us, append_us)
+    if high_us > reach.high_us and not event.backfill:  # as in stage 1: old events say nothing of how far the present has come
+        reach.high_us = high_us
     if is_job(event):
         attempts, key = batch.attempts[partition], executions.key_of(event)
         if key not in attempts:
             check_lane(event, partition, partitions)  # once per attempt, as stage 1 does
         executions.absorb(attempts, key, event, at_us, append_us)
-        batch.event_rows.append(rows.job_row(event, raw, at_us, partition, offset, append_us))
+        batch.row_of[event.id] = len(values)
+        values += rows.job_row(event, raw, at_us, partition, offset, append_us)
     elif isinstance(event, WorkerEvent):
-        batch.worker_rows.append(rows.worker_row(event, at_us, partition, append_us))
+        batch.worker_values += rows.worker_row(event, at_us, partition, append_us)
     else:
-        batch.event_rows.append(rows.other_row(cast(rows.OtherEvent, event), raw, at_us, partition, offset, append_us))
+        batch.row_of[event.id] = len(values)
+        values += rows.other_row(cast(rows.OtherEvent, event), raw, at_us, partition, offset, append_us)
     batch.events += 1

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from jobtide.sinks.inserts import Row
 from jobtide.streams.events import JobEvent, Kind
-from jobtide.streams.folds.attempts import OUTCOME_OF_KIND, AttemptFacts, join
+from jobtide.streams.folds.attempts import OUTCOME_OF_KIND, AttemptFacts, greatest, join, least
 
 Key = tuple[str, str, str, str, str, int]  # tenant, environment, system, queue, job_id, attempt: an AttemptKey without its cost
 Error = tuple[str, str, str]  # class, message, fingerprint
@@ -26,13 +26,17 @@ _RAN = int(OUTCOME_OF_KIND[Kind.FAILED])  # outcomes from this rank on mean that
 
 
 class Execution(msgspec.Struct, array_like=True, gc=False):
-    """`first_us`..`last_us` holds every time at which the attempt may count, an implied start included. `append_us`: newest append."""
+    """`first_us`..`last_us` holds every time at which the attempt may count, an implied start included. `append_us`: newest append.
+
+    `hashed`: 64 bits of the key, once `moves.unknown` has needed them (they cost more than all else that it does).
+    """
 
     facts: AttemptFacts
     first_us: int
     last_us: int
     append_us: int
     error: Error = NO_ERROR
+    hashed: int = 0
 
 
 COLUMNS = (
@@ -52,7 +56,11 @@ def absorb(attempts: dict[Key, Execution], key: Key, event: JobEvent, at_us: int
     kind, d = event.kind, event.data
     if kind in _UNCOUNTED:
         return
-    e = _sighted(attempts, key, d.job_class, at_us, append_us)
+    e = attempts.get(key)
+    if e is None:
+        e = attempts[key] = Execution(AttemptFacts(d.job_class), at_us, at_us, append_us)
+    else:
+        _sight(e, d.job_class, at_us, append_us)
     f = e.facts
     worker_id, queued_us, run_us = d.worker_id, d.enqueued_us, d.run_us
     if worker_id and (not f.worker_id or worker_id < f.worker_id):
@@ -62,16 +70,16 @@ def absorb(attempts: dict[Key, Execution], key: Key, event: JobEvent, at_us: int
     if kind == _RETRY_SCHEDULED:
         if f.retried_us is None or at_us < f.retried_us:
             f.retried_us = at_us
-        follower = _sighted(attempts, (*key[:5], key[5] + 1), d.job_class, at_us, append_us).facts
-        _enqueue(follower, at_us)
-        _delay(follower, run_us)
+        _follow(attempts, (*key[:5], key[5] + 1), d.job_class, run_us, at_us, append_us)
         return
-    _delay(f, run_us)
+    if run_us is not None and (f.eligible_us is None or run_us > f.eligible_us):
+        f.eligible_us = run_us
     if kind == _STARTED:
         if f.started_us is None or at_us < f.started_us:
             f.started_us = at_us
     elif kind == _ENQUEUED or kind == _SCHEDULED:
-        _enqueue(f, at_us)
+        if f.enqueued_us is None or at_us < f.enqueued_us:
+            f.enqueued_us = at_us
     elif kind == _DEAD:
         if f.dead_us is None or at_us < f.dead_us:
             f.dead_us = at_us
@@ -79,11 +87,7 @@ def absorb(attempts: dict[Key, Execution], key: Key, event: JobEvent, at_us: int
         _end(e, event, at_us)
 
 
-def _sighted(attempts: dict[Key, Execution], key: Key, job_class: str, at_us: int, append_us: int) -> Execution:
-    e = attempts.get(key)
-    if e is None:
-        e = attempts[key] = Execution(AttemptFacts(job_class=job_class), at_us, at_us, append_us)
-        return e
+def _sight(e: Execution, job_class: str, at_us: int, append_us: int) -> None:
     if at_us < e.first_us:
         e.first_us = at_us
     elif at_us > e.last_us:
@@ -92,17 +96,17 @@ def _sighted(attempts: dict[Key, Execution], key: Key, job_class: str, at_us: in
         e.append_us = append_us
     if job_class < e.facts.job_class:
         e.facts.job_class = job_class
-    return e
 
 
-def _enqueue(f: AttemptFacts, at_us: int) -> None:
-    if f.enqueued_us is None or at_us < f.enqueued_us:
-        f.enqueued_us = at_us
-
-
-def _delay(f: AttemptFacts, run_us: int | None) -> None:
-    if run_us is not None and (f.eligible_us is None or run_us > f.eligible_us):
-        f.eligible_us = run_us
+def _follow(attempts: dict[Key, Execution], key: Key, job_class: str, run_us: int | None, at_us: int, append_us: int) -> None:
+    """A retry was scheduled: the next attempt is enqueued then, and may not start before `run_us`."""
+    e = attempts.get(key)
+    if e is None:
+        attempts[key] = Execution(AttemptFacts(job_class, enqueued_us=at_us, eligible_us=run_us), at_us, at_us, append_us)
+        return
+    _sight(e, job_class, at_us, append_us)
+    e.facts.enqueued_us = least(e.facts.enqueued_us, at_us)
+    e.facts.eligible_us = greatest(e.facts.eligible_us, run_us)
 
 
 def _end(e: Execution, event: JobEvent, at_us: int) -> None:
@@ -119,11 +123,11 @@ def _end(e: Execution, event: JobEvent, at_us: int) -> None:
         implied_us = min(implied_us, at_us)
         if f.implied_us is None or implied_us < f.implied_us:
             f.implied_us = implied_us
-        e.first_us, e.last_us = min(e.first_us, implied_us), max(e.last_us, implied_us)
+        if implied_us < e.first_us:
+            e.first_us = implied_us
     found = d.error
     error = NO_ERROR if found is None else (found.class_, found.message or "", found.fingerprint or "")
-    rank = (outcome, -at_us, NO_DURATION_US if duration_us is None else -duration_us, *error)
-    if not f.outcome or rank > outcome_of(e):
+    if not f.outcome or (outcome, -at_us, NO_DURATION_US if duration_us is None else -duration_us, *error) > outcome_of(e):
         f.outcome, f.outcome_us, f.duration_us, e.error = outcome, at_us, duration_us, error
 
 

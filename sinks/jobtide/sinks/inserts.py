@@ -6,13 +6,13 @@ it without holding Python's lock, which made the history writer's share of an in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 Row = tuple[Any, ...]
+Values = list[Any]  # row after row in one flat list: fifty thousand tuples would keep Python's garbage collector busy
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -29,12 +29,11 @@ class Insert:
     token: str | None = None
 
 
-def insert(table: str, columns: tuple[str, ...], rows: Sequence[Row], token: str | None = None) -> Insert:
-    """Rows with their values in the order of `columns`."""
-    flat: list[Any] = []
-    for row in rows:
-        flat.extend(row)
-    return Insert(table, columns, _encode(flat)[_header_bytes(len(flat)) :], len(rows), token)
+def insert(table: str, columns: tuple[str, ...], values: Values, token: str | None = None) -> Insert:
+    """Rows one after the other, each with its values in the order of `columns`."""
+    rows, rest = divmod(len(values), len(columns))
+    assert not rest, f"{len(values)} values are no rows of {len(columns)}"
+    return Insert(table, columns, _encode(values)[_header_bytes(len(values)) :], rows, token)
 
 
 def _header_bytes(n: int) -> int:

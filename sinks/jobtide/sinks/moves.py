@@ -10,12 +10,12 @@ An attempt so old that even `known` has forgotten it is new if it was enqueued l
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import msgspec
 from jobtide.sinks.executions import Execution, Key, merge
 from jobtide.sinks.known import EVERYTHING, Known, hash_of
-from jobtide.streams.folds.attempts import AttemptFacts, contributions, least
+from jobtide.streams.folds.attempts import AttemptFacts, contributions, least, start_us
 
 SKEW_US = 5_000_000  # how far a worker's clock may be ahead of the broker's in that comparison
 MINUTE_US = 60_000_000
@@ -60,11 +60,11 @@ class Remembered:
 
 
 def unknown(memory: Remembered, known: Known, attempts: Mapping[Key, Execution]) -> list[Key]:
-    """The attempts of which something was, or may have been, written that is not remembered."""
+    """The attempts of which something was, or may have been, written that is not remembered. Notes the hash of each."""
     since_us = known.complete_since_us
     found = []
     for key, execution in attempts.items():
-        hashed = hash_of(key)
+        hashed = execution.hashed = hash_of(key)
         if hashed not in memory and (hashed in known or (since_us != EVERYTHING and not _is_new(execution, since_us + SKEW_US))):
             found.append(key)
     return found
@@ -82,29 +82,34 @@ def changed(
 ) -> tuple[set[Minute], list[tuple[Key, Execution]]]:
     """The minutes whose numbers these attempts change, and all that is known of each attempt now. From here on they count as written.
     `stored`: what looking up `unknown` led to."""
-    minutes: set[Minute] = set()
+    minutes: dict[str, set[int]] = {}  # by tenant
     whole: list[tuple[Key, Execution]] = []
     for key, execution in attempts.items():
-        hashed = hash_of(key)
-        before = memory.get(hashed) or stored.get(key)
-        after = execution if before is None else merge(before, execution)
-        minutes.update((key[0], minute) for minute in _moved(before.facts if before else None, after.facts))
+        hashed = execution.hashed
+        before, after = memory.get(hashed) or stored.get(key), execution
+        if before is not None:
+            after = merge(before, execution)
+        moved = _minutes(after.facts) if before is None else _moved(before.facts, after.facts)
+        if key[0] in minutes:
+            minutes[key[0]] |= moved
+        else:
+            minutes[key[0]] = moved
         whole.append((key, after))
         memory.put(hashed, after)
         known.add(hashed)
-    return minutes, whole
+    return {(tenant, minute) for tenant, moved in minutes.items() for minute in moved}, whole
 
 
-def _moved(before: AttemptFacts | None, after: AttemptFacts) -> Iterator[int]:
-    counted = _counted(after)
-    if before is None:
-        moved = counted
-    elif before.job_class != after.job_class:  # to another series, with everything
-        moved = counted | _counted(before)
-    else:
-        moved = counted ^ _counted(before)
-    for minute, _, _ in moved:
-        yield minute * 60
+def _minutes(facts: AttemptFacts) -> set[int]:
+    """Where a new attempt counts: the minutes of its `contributions`, for a third of what those cost."""
+    times = (facts.enqueued_us, start_us(facts), facts.outcome_us, facts.dead_us, facts.retried_us)
+    return {time_us // MINUTE_US * 60 for time_us in times if time_us is not None}
+
+
+def _moved(before: AttemptFacts, after: AttemptFacts) -> set[int]:
+    # In the case of another class: to another series, with everything.
+    moved = _counted(after) ^ _counted(before) if before.job_class == after.job_class else _counted(after) | _counted(before)
+    return {minute * 60 for minute, _, _ in moved}
 
 
 def _counted(facts: AttemptFacts) -> set[tuple[int, int, int | None]]:

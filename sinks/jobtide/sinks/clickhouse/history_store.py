@@ -5,12 +5,12 @@ Its state lives in two tables: `dirty_minutes` (see `sinks.dirty`) and `writer_p
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from jobtide.sinks.clickhouse.connection import ClickHouse
 from jobtide.sinks.executions import STORED, Execution, Key, stored_from
-from jobtide.sinks.inserts import Insert, insert
+from jobtide.sinks.inserts import Insert, Values, insert
 from jobtide.sinks.known import BITS_EACH, EVERYTHING, LOAD, Known, bits_for
 from jobtide.sinks.moves import Minute
 
@@ -81,17 +81,17 @@ class HistoryStore:
 
     def write(self, marks: Mapping[int, tuple[int, Collection[Minute]]], inserts: Sequence[Insert]) -> None:
         """A batch: first the minutes it makes dirty (partition → version, minutes), so that a crash cannot lose them, then its rows."""
-        self._mark((p, tenant, minute, version, 0) for p, (version, minutes) in marks.items() for tenant, minute in minutes)
+        self._mark([v for p, (version, minutes) in marks.items() for minute in minutes for v in (p, *minute, version, 0)])
         for each in inserts:
             self._db.insert(each)
 
     def finished(self, done: Mapping[int, tuple[int, Collection[Minute]]]) -> None:
         """Minutes recomputed: partition → version up to which, minutes."""
-        self._mark((p, tenant, minute, 0, version) for p, (version, minutes) in done.items() for tenant, minute in minutes)
+        self._mark([v for p, (version, minutes) in done.items() for minute in minutes for v in (p, *minute, 0, version)])
 
-    def _mark(self, rows: Iterable[tuple[int, str, int, int, int]]) -> None:
-        self._db.insert(insert("dirty_minutes", _MARK_COLUMNS, list(rows)))
+    def _mark(self, values: Values) -> None:
+        self._db.insert(insert("dirty_minutes", _MARK_COLUMNS, values))
 
     def progress(self, rows: Sequence[tuple[int, int, int, int, int, str, int]]) -> None:
         """Rows in the order of `_PROGRESS_COLUMNS`; times in µs."""
-        self._db.insert(insert("writer_progress", _PROGRESS_COLUMNS, [(*r[:4], r[4] // 1000, *r[5:]) for r in rows]))
+        self._db.insert(insert("writer_progress", _PROGRESS_COLUMNS, [v for r in rows for v in (*r[:4], r[4] // 1000, *r[5:])]))

@@ -88,7 +88,7 @@ def migrate(db: ClickHouse, migrations: list[Migration]) -> list[Migration]:
         for statement in migration.statements():
             db.command(statement)
         record = (migration.version, migration.name, migration.checksum)
-        db.insert(insert("schema_migrations", ("version", "name", "checksum"), [record], token=f"migration:{record}"))
+        db.insert(insert("schema_migrations", ("version", "name", "checksum"), [*record], token=f"migration:{record}"))
         log.info("migrated history", extra={"migration": migration.name})
     return missing
 
