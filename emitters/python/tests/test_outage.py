@@ -73,6 +73,33 @@ def test_a_restart_of_kafka_loses_nothing_and_reports_what_did_not_fit(own_kafka
     assert slowest_s < 0.2
 
 
+def test_with_a_spool_an_outage_longer_than_the_buffer_loses_nothing(own_kafka: Any, tmp_path: Path) -> None:
+    topic = make_topic(own_kafka.address)
+    spool = tmp_path / "spool"
+    emitter = jobtide_emitter.configure(
+        broker=own_kafka.address, topic=topic, linger_ms=5, queue_events=500, request_timeout_ms=2000, spool_dir=str(spool)
+    )  # fmt: skip
+    slowest_s = 0.0
+    for number in range(6000):
+        if number == 500:
+            assert emitter.flush(20_000)
+            own_kafka.process.stop()
+        began = time.perf_counter()
+        emitter.job_enqueued(emitter.job("cron", "q", "c", str(number)))
+        slowest_s = max(slowest_s, time.perf_counter() - began)
+        time.sleep(0.0005)
+    assert emitter.spooled > 4000
+    assert emitter.ring.dropped == 0
+    own_kafka.start()
+    until(lambda: emitter.flush(1000) and not list(spool.glob("*.spool")), 60)
+    emitter.close(10_000)
+    found = events(own_kafka.address, topic)
+    assert {event["subject"] for event in found if event["type"] == "job.enqueued.v1"} == {str(n) for n in range(6000)}
+    said = {int(lane): n for e in found if e["type"] == "emitter.stats.v1" for lane, n in e["data"]["next"].items()}
+    assert {(e["lane"], e["seq"]) for e in found} == {(lane, seq) for lane, following in said.items() for seq in range(following)}
+    assert slowest_s < 0.2
+
+
 def assert_holes_are_the_drops(found: list[dict[str, Any]], emitter: Any) -> None:
     numbers = {(event["lane"], event["seq"]) for event in found if event["epoch"] == emitter.ring.epoch}
     said = {int(lane): n for e in found if e["type"] == "emitter.stats.v1" for lane, n in e["data"]["next"].items()}

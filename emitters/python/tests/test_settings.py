@@ -28,6 +28,8 @@ def test_every_setting_is_read_from_the_environment() -> None:
         "tls_ca": "/ca",
         "queue_events": 200,
         "queue_bytes": 70_000,
+        "spool_dir": "/s",
+        "spool_bytes": 2_000_000,
         "linger_ms": 1,
         "flush_timeout_ms": 3,
         "request_timeout_ms": 400,

@@ -18,12 +18,14 @@ from typing import Any
 from jobtide_emitter import bounds, guard
 from jobtide_emitter.broadcasts import Held
 from jobtide_emitter.flusher import Flusher
+from jobtide_emitter.guard import guarded
 from jobtide_emitter.jobs import Job, JobEvents
 from jobtide_emitter.lanes import lane_of
 from jobtide_emitter.moments import now_us, text_of
 from jobtide_emitter.relay import ParentGone, Relay
-from jobtide_emitter.ring import Rank, Ring
+from jobtide_emitter.ring import Rank, Record, Ring
 from jobtide_emitter.settings import Settings
+from jobtide_emitter.spool import Spool
 from jobtide_emitter.statistics import Statistics
 from jobtide_emitter.transports import Transport, transport_class
 from jobtide_emitter.workers import Worker
@@ -51,9 +53,12 @@ class Emitter(JobEvents):
         """A new epoch: at the start of a process and in every fork. Starts nothing; the first event does."""
         settings = self.settings
         self.ring = Ring(settings.queue_events, settings.queue_bytes)
-        self._flusher = Flusher(self.ring, self._make_transport, settings.linger_ms)
+        self._spool = Spool(settings, self.ring) if settings.spool_dir else None
+        self._flusher = Flusher(self.ring, self._make_transport, settings.linger_ms, self._spool)
         self._statistics = Statistics(self)
         self._flusher.beats.append(self._statistics.beat)
+        if self._spool is not None:
+            self._flusher.beats.append(self._spool.look)
         self._worker: Worker | None = None
         self._source = settings.source or _NOT_IN_SOURCE.sub("-", f"/{socket.gethostname()}/{os.getpid()}")[:256]
 
@@ -137,14 +142,14 @@ class Emitter(JobEvents):
             self.flush()
 
     def flush(self, timeout_ms: int | None = None) -> bool:
-        """Waits until everything emitted so far has been acknowledged. False when that did not happen in time, or at
-        once when delivery is known to fail. For places where a process ends hard; never needed elsewhere."""
+        """Waits until everything emitted so far has been acknowledged, or is in the spool. False when that did not happen
+        in time, or at once when delivery is known to fail. For places where a process ends hard; never needed elsewhere."""
         if not self.enabled:
             return True
         timeout_s = (self.settings.flush_timeout_ms if timeout_ms is None else timeout_ms) / 1000
         if self._relay is not None and self._relay.is_child:
             return self._relay.drain(timeout_s)
-        return self._flusher.flush(timeout_s)
+        return self._flusher.flush(timeout_s) or self._kept_in_spool()
 
     def close(self, timeout_ms: int | None = None) -> None:
         """The clean end: offline, the last statistics, a flush. Waits at most `flush_timeout_ms` or `timeout_ms`."""
@@ -163,7 +168,9 @@ class Emitter(JobEvents):
             self._statistics.say(clean=True)
             self.flush(max(0, int((deadline - time.monotonic()) * 1000)))
         self.enabled = False
-        self._flusher.stop(max(0.0, deadline - time.monotonic()))
+        stopped = self._flusher.stop(max(0.0, deadline - time.monotonic()))
+        if self._spool is not None:
+            self._spool.close(leave=stopped)
 
     def open_relay(self) -> None:
         """Children forked from now on hand their events to this process, which outlives them."""
@@ -175,9 +182,19 @@ class Emitter(JobEvents):
         if not self.enabled:
             return
         self._flusher.abandon()
+        if self._spool is not None:
+            self._spool.leave()
         self._begin()
         if self._relay is not None and self._relay.enter_child():
             self.accept = self._hand_over
+
+    @property
+    def spooled(self) -> int:
+        """Events of this epoch that went to the spool."""
+        return self._spool.spooled if self._spool is not None else 0
+
+    def _kept_in_spool(self) -> bool:
+        return self._spool is not None and bool(_keep(self._spool, self._flusher.unacknowledged))
 
     @property
     def in_relay(self) -> bool:
@@ -220,3 +237,8 @@ class Emitter(JobEvents):
 
     def _truncating(self) -> None:
         self.truncated += 1
+
+
+@guarded("spool.keep")
+def _keep(spool: Spool, window: Sequence[Record]) -> bool:
+    return spool.keep(window)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from jobtide_emitter.errors import ConfigError, TransportDown
 from jobtide_emitter.guard import guarded, log
 from jobtide_emitter.ring import Record, Ring
+from jobtide_emitter.spool import Spool
 from jobtide_emitter.transports import Transport
 
 WINDOW_BYTES = 256 << 10  # small: whoever packs a window holds the interpreter for that long
@@ -26,10 +27,13 @@ _KNOWN_DOWN_S = 0.05  # how long a flush waits when the last delivery failed
 
 
 class Flusher:
-    """Delivers one ring through one transport."""
+    """Delivers one ring, and what of it or of dead processes is in the spool, through one transport."""
 
-    def __init__(self, ring: Ring, make_transport: Callable[[], Transport], linger_ms: int) -> None:
+    def __init__(
+        self, ring: Ring, make_transport: Callable[[], Transport], linger_ms: int, spool: Spool | None = None
+    ) -> None:  # fmt: skip
         self.ring = ring
+        self._spool = spool
         self.awake = False
         self.down = False
         self.beats: list[Callable[[float], float]] = []  # called with the monotonic time; returns when to call again
@@ -37,7 +41,9 @@ class Flusher:
         self._linger_s = linger_ms / 1000
         self._transport: Transport | None = None
         self._window: Sequence[Record] = ()
-        self._window_order = 0  # of the last event the window had when it was taken
+        self._window_epoch = ""  # the window came from the spool if this is not empty
+        self._window_order = 0  # of the last event the ring's window had when it was taken
+        self._taken = 0  # all events up to this order are delivered, dropped, spooled, in that order
         self._settled = 0  # all events up to this order are delivered or dropped
         self._signal = threading.Lock()  # a binary semaphore: taken while there is nothing to do
         self._signal.acquire()
@@ -77,13 +83,20 @@ class Flusher:
             time.sleep(0.001)
         return True
 
-    def stop(self, timeout_s: float) -> None:
+    @property
+    def unacknowledged(self) -> Sequence[Record]:
+        """What has left the ring and is nowhere else."""
+        return () if self._window_epoch else self._window
+
+    def stop(self, timeout_s: float) -> bool:
         """Ends the thread, and with it the transport; what is still in the ring is left. A thread that cannot end in
-        time (a receiver hangs) is left to end later or with the process."""
+        time (a receiver hangs) is left to end later or with the process, and False is returned."""
         self._stop = True
         self._release()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout_s)
+            return not self._thread.is_alive()
+        return self._thread is None
 
     def abandon(self) -> None:
         """In a forked child: nothing of the parent's may be touched."""
@@ -110,17 +123,18 @@ class Flusher:
     def step(self) -> bool:
         """One turn of the thread: beat, then sleep or deliver."""
         due = self._beat()
-        if not self.ring.events and not self._window:
+        if not self.ring.events and not self._window and not self._spool_waits():
             self._sleep(due)
             return True
-        if not self._hurry and not self._window:
+        if not self._hurry and not self._window and self.ring.events:
             self._signal.acquire(timeout=self._linger_s)
         self._deliver()
         return True
 
     def _sleep(self, due: float) -> None:
         """Until somebody wakes the thread or a beat is due. An event put meanwhile is seen, whoever comes first."""
-        self._settled = max(self._settled, self.ring.empty_order())
+        self._taken = max(self._taken, self.ring.empty_order())
+        self._settle()
         self._hurry = False
         self.awake = False
         if not self.ring.events:
@@ -137,10 +151,9 @@ class Flusher:
         pause_s = _FIRST_PAUSE_S
         while not self._stop:
             if not self._window:
-                self._window = self.ring.take(WINDOW_BYTES)
+                self._refill()
                 if not self._window:
                     return
-                self._window_order = self._window[-1].order
             done = _attempt(self)
             if done:
                 pause_s = _FIRST_PAUSE_S
@@ -150,13 +163,31 @@ class Flusher:
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
             self._beat()
 
+    def _refill(self) -> None:
+        """The next window: from ring and spool in turns, so that neither waits for the end of the other."""
+        if self._spool is not None and self._spool.waits and not (self._window_epoch and self.ring.events):
+            self._window, self._window_epoch = self._spool.take(WINDOW_BYTES)
+            if self._window:
+                return
+        self._window_epoch = ""
+        self._window = self.ring.take(WINDOW_BYTES)
+        if self._window:
+            self._window_order = self._window[-1].order
+
+    def _spool_waits(self) -> bool:
+        return self._spool is not None and self._spool.waits
+
+    def _settle(self) -> None:
+        if self._spool is None or not self._spool.owes:
+            self._settled = max(self._settled, self._taken)
+
     def attempt(self) -> bool:
         """Tries to deliver the window once; what remains of it goes again."""
         transport = self.reached()
         if transport is None:
             return False
         try:
-            self._window = transport.deliver(self._window, self.ring.epoch)
+            self._window = transport.deliver(self._window, self._window_epoch or self.ring.epoch)
         except TransportDown as error:
             self._complain(error)
             return False
@@ -164,7 +195,11 @@ class Flusher:
             return False
         self.down = False
         self._complained = ""
-        self._settled = self._window_order
+        if self._spool is not None and self._window_epoch:
+            self._spool.delivered()
+        else:
+            self._taken = max(self._taken, self._window_order)
+        self._settle()
         return True
 
     def reached(self) -> Transport | None:

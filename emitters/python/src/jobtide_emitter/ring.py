@@ -2,7 +2,8 @@
 
 `put` gives an event its number (per lane, from 0) and keeps it. When the buffer is full the least important and oldest
 event goes: heartbeats first, ends of attempts last. A dropped event has had its number, so the drop is a hole that the
-stream sees. Knows nothing of Kafka; one ring belongs to one process and one epoch.
+stream sees; before that, `when_crowded` gives somebody the chance to take events elsewhere. Knows nothing of Kafka; one
+ring belongs to one process and one epoch.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections import deque
+from collections.abc import Callable
 from enum import IntEnum
 from itertools import count
 from threading import RLock
@@ -49,6 +51,9 @@ class Ring:
         self.bytes = 0
         self.dropped = 0
         self.last_order = 0  # events numbered so far, dropped ones included
+        self._high_events = max_events  # above this, `put` does more than keep the event
+        self._high_bytes = max_bytes
+        self._relief: Callable[[], None] | None = None
         self.next: list[int] = [0] * LANES
         # RLock and counters rather than `next[lane] += 1`: a signal handler that emits runs inside `put` of its own
         # thread; a plain lock would deadlock there, and a read-then-write could give one number twice.
@@ -63,8 +68,14 @@ class Ring:
             self._queues[rank].append((*self._number(lane), raw))
             self.events += 1
             self.bytes += len(raw)
-            if self.events > self.max_events or self.bytes > self.max_bytes:
-                self._drop()
+            if self.events > self._high_events or self.bytes > self._high_bytes:
+                self._crowded()
+
+    def when_crowded(self, relief: Callable[[], None]) -> None:
+        """From now on `relief` is called with every event that finds the ring three quarters full. It must not wait."""
+        self._relief = relief
+        self._high_events = self.max_events * 3 // 4
+        self._high_bytes = self.max_bytes * 3 // 4
 
     def lose(self, lane: int) -> None:
         """Numbers an event that was lost on its way here, so that the stream sees the hole."""
@@ -102,6 +113,11 @@ class Ring:
         if lane >= 0 and self.next[lane] <= seq:
             self.next[lane] = seq + 1
         return order, lane, seq
+
+    def _crowded(self) -> None:
+        if self._relief is not None:
+            self._relief()
+        self._drop()
 
     def _drop(self) -> None:
         while self.events > self.max_events or self.bytes > self.max_bytes:

@@ -42,6 +42,8 @@ class Settings:
     tls_ca: str = _setting("", "file with the authorities that may sign the broker's or gateway's certificate")
     queue_events: int = _setting(20_000, "events kept while nothing can be delivered; at least 100")
     queue_bytes: int = _setting(16 << 20, "bytes of them; at least 65536")
+    spool_dir: str = _setting("", "directory for events that the buffer cannot hold while nothing can be delivered; empty: they are dropped")
+    spool_bytes: int = _setting(64 << 20, "bytes of them, of all processes together; at least 1048576")
     linger_ms: int = _setting(50, "how long the first event of a pack waits for company")
     flush_timeout_ms: int = _setting(2_000, "longest wait when a process ends; near zero while delivery is known to fail")
     request_timeout_ms: int = _setting(5_000, "longest wait for one answer of broker or gateway, in the background thread")
@@ -114,7 +116,7 @@ def _check(s: Settings) -> None:
         "use PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL",
     )
     least: tuple[tuple[str, int], ...] = (
-        ("queue_events", 100), ("queue_bytes", 65_536), ("linger_ms", 0), ("flush_timeout_ms", 0),
+        ("queue_events", 100), ("queue_bytes", 65_536), ("spool_bytes", 1 << 20), ("linger_ms", 0), ("flush_timeout_ms", 0),
         ("request_timeout_ms", 100), ("heartbeat_ms", 100), ("stats_ms", 100),
     )  # fmt: skip
     for name, smallest in least:

@@ -23,6 +23,10 @@ class Teller(Protocol):
     truncated: int
 
     @property
+    def spooled(self) -> int:
+        """Events of this epoch that went to the spool."""
+
+    @property
     def partitions(self) -> int | None:
         """Kafka partitions of the topic; None where the receiver places events."""
 
@@ -67,6 +71,6 @@ class Statistics:
         return {
             "emitted": ring.last_order + 1,
             "dropped": ring.dropped,
-            "spooled": 0,
+            "spooled": self._emitter.spooled,
             "truncated": self._emitter.truncated,
         }
