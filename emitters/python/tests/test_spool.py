@@ -134,7 +134,7 @@ class Slow(MemoryTransport):
     """Works, but slower than events come."""
 
     def deliver(self, records: Sequence[Record], epoch: str) -> Sequence[Record]:
-        time.sleep(0.1)
+        time.sleep(0.4)
         return super().deliver(records, epoch)
 
 

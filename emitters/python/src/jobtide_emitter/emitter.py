@@ -124,6 +124,10 @@ class Emitter(JobEvents):
             self._flusher.wake()
         return worker
 
+    def add_beat(self, beat: Callable[[float], float]) -> None:
+        """`beat` is called in the background thread with the monotonic time, and says when it wants to be called again."""
+        self._flusher.beats.append(beat)
+
     def preload(self) -> None:
         """Imports what delivery needs, so that no forked child has to while a job runs in it. Connects to nothing."""
         if self.enabled and self._preload is not None:
