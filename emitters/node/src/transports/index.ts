@@ -19,7 +19,6 @@ export interface Transport {
 /** The transport the settings ask for, loaded when first needed. Rejects with ConfigError when its package is missing. */
 export async function transportOf(settings: Settings): Promise<Transport> {
   if (settings.url) return new (await import("./http.js")).HttpTransport(settings);
-  const { openKafka } = await import("./kafka.js");
   throw new ConfigError("JOBTIDE_EMITTER_BROKER: this version delivers over HTTP only; set JOBTIDE_EMITTER_URL");
 }
 
