@@ -21,7 +21,7 @@ class SpoolTest < Minitest::Test
   end
 
   def spool(epoch = "e1", bytes = 1 << 20)
-    Jobtide::Spool.new(@directory, epoch, bytes)
+    Jobtide::Spool.new(@directory, "target", epoch, bytes)
   end
 
   def left_by_a_dead_process(numbers, &damage)
@@ -32,7 +32,7 @@ class SpoolTest < Minitest::Test
   end
 
   def orphans
-    found = Jobtide::Orphans.new(@directory)
+    found = Jobtide::Orphans.new(@directory, "target")
     read = []
     while (batch = found.take(1 << 20))
       read.concat(batch.texts.map(&:json))
@@ -55,7 +55,7 @@ class SpoolTest < Minitest::Test
 
   def test_bounded_in_bytes_what_lies_there_counts
     left_by_a_dead_process(1..100)
-    used = File.size(File.join(@directory, "dead.spool"))
+    used = File.size(Jobtide::SpoolFile.path(@directory, "target", "dead"))
     made = spool("e1", used + 500)
     kept = made.write(texts(*1..100))
     assert_operator kept, :<, 12
@@ -91,6 +91,12 @@ class SpoolTest < Minitest::Test
     assert_match(/torn/, @logged.string)
   end
 
+  def test_what_is_bound_for_elsewhere_is_left_alone
+    Jobtide::Spool.new(@directory, "elsewhere", "e2", 1 << 20).tap { |made| made.write(texts(1)) }.close
+    File.write(File.join(@directory, "00000000-x.spool"), "another language's")
+    assert_equal [[], 2], [orphans, Dir.children(@directory).size]
+  end
+
   def test_a_living_process_keeps_its_file
     made = spool
     made.write(texts(1))
@@ -102,7 +108,7 @@ class SpoolTest < Minitest::Test
   def test_a_process_that_was_killed_while_it_wrote
     reader, writer = IO.pipe
     pid = fork do
-      made = Jobtide::Spool.new(@directory, "killed", 1 << 24)
+      made = Jobtide::Spool.new(@directory, "target", "killed", 1 << 24)
       number = 0
       loop do
         made.write(texts(number += 1))
@@ -118,7 +124,7 @@ class SpoolTest < Minitest::Test
   end
 
   def test_a_disk_that_refuses_is_no_error
-    made = Jobtide::Spool.new("/proc/nowhere", "e", 1 << 20)
+    made = Jobtide::Spool.new("/proc/nowhere", "target", "e", 1 << 20)
     assert_equal 0, made.write(texts(1))
     assert_match(/the spool cannot be written/, @logged.string)
   end

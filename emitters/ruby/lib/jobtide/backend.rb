@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require "socket"
 require "jobtide/bounds"
 
 # What the hooks of one layer tell the other, where two see the same job: a backend (Sidekiq, DelayedJob, Resque), and
@@ -9,10 +10,12 @@ require "jobtide/bounds"
 # code raised. So the backend's hooks leave what they know here while a job runs, and ActiveJob's take it.
 module Jobtide
   module Backend
-    # `attempts_before`: tries of this run that ActiveJob did not count. `told`: set once ActiveJob tells the run.
-    Context = Struct.new(:system, :worker_id, :attempts_before, :enqueued_at_us, :run_at_us, :told, :outcome_error)
+    # `attempts_before`: tries of this run that ActiveJob did not count. ActiveJob sets `told` when it tells the run, and
+    # `stopped` (its job and error) when `retry_on` gave up: whether that is the end is the backend's to say.
+    Context = Struct.new(:system, :job_id, :worker_id, :attempts_before, :enqueued_at_us, :run_at_us, :told, :stopped)
 
     @telling = {}
+    @interruptions = []
 
     class << self
       # This system's own hooks tell what is enqueued, scheduled and retried: ActiveJob's keep still about that.
@@ -24,6 +27,24 @@ module Jobtide
         @telling.key?(system)
       end
 
+      # Classes of exceptions (given by a block, because they may be loaded later) by which a backend takes a job back: no
+      # failure, it comes again as the same attempt.
+      def takes_back(&classes)
+        @interruptions << classes
+      end
+
+      def requeued?(exception)
+        classes = @interruptions.flat_map(&:call)
+        seen = {}.compare_by_identity
+        while exception && !seen.key?(exception)
+          return true if classes.any? { |kind| exception.is_a?(kind) }
+
+          seen[exception] = true
+          exception = exception.cause
+        end
+        false
+      end
+
       # What the backend knows of the job that this thread runs; nil outside of one.
       def current
         Thread.current[:jobtide_backend]
@@ -31,6 +52,11 @@ module Jobtide
 
       def current=(context)
         Thread.current[:jobtide_backend] = context
+      end
+
+      # The backend saw no error: what ActiveJob gave up is dead.
+      def settle(context)
+        Jobtide.emitter.job_dead(*context.stopped) if context&.stopped
       end
 
       # The id of the job that this thread runs: the parent of what it enqueues.

@@ -79,6 +79,11 @@ module Jobtide
       end
     end
 
+    # Whether this process has said that it is a worker.
+    def worker?
+      !@worker.nil? && @pid == ::Process.pid
+    end
+
     # The worker is gone, the process may go on: offline, and a flush. Waits at most `flush_timeout_ms`.
     def end_worker
       return unless ours? && @worker
@@ -86,8 +91,14 @@ module Jobtide
       worker = @worker
       @worker = nil
       @flusher.beats.reject! { |beat| beat.receiver.equal?(worker) }
+      @flusher.drain(@settings.flush_timeout_ms / 1000.0)
       worker.end
       flush
+    end
+
+    # The last statistics of a process that is about to end without saying so; what comes after them is told too.
+    def sign_off
+      @statistics.say(clean: true) if ours?
     end
 
     # Waits until everything emitted so far has been acknowledged, or is on disk. False when that did not happen in time,
@@ -103,6 +114,7 @@ module Jobtide
 
       deadline = Moments.monotonic_s + (timeout_ms / 1000.0)
       @flusher.beats.clear
+      @flusher.drain(timeout_ms / 1000.0)
       if flush(timeout_ms)
         @worker&.end
         @statistics.say(clean: true)
@@ -165,7 +177,7 @@ module Jobtide
     end
 
     def new_flusher
-      spool = @settings.spool_dir.empty? ? nil : Spool.new(@settings.spool_dir, @ring.epoch, @settings.spool_bytes)
+      spool = @settings.spool_dir.empty? ? nil : Spool.new(@settings.spool_dir, @settings.target, @ring.epoch, @settings.spool_bytes)
       Flusher.new(@ring, @make_transport, @settings.linger_ms, spool)
     end
   end

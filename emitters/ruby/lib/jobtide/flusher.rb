@@ -33,11 +33,11 @@ module Jobtide
       @make_transport = make_transport
       @linger_s = linger_ms / 1000.0
       @spool = spool
-      @orphans = spool && Orphans.new(File.dirname(spool.path), own: spool.path)
+      @orphans = spool&.orphans
       @orphans_s = ORPHANS_S
       @next_orphans = 0.0
       @beats = []
-      @settled = @spooled = 0
+      @settled = @spooled = @looks = 0
       @lock = Mutex.new
       @signal = ConditionVariable.new
       @awake = @hurry = @stop = @down = @called = false
@@ -48,6 +48,7 @@ module Jobtide
       @orphans = orphans
       @orphans_s = CHILDREN_S
       @next_orphans = 0.0
+      @living = true
     end
 
     # Kafka partitions, once connected; nil before, and where the receiver places events.
@@ -78,6 +79,22 @@ module Jobtide
       while @settled < target
         waited = Moments.monotonic_s - started
         return false if waited >= timeout_s || (@down && waited >= KNOWN_DOWN_S)
+
+        sleep 0.001
+      end
+      true
+    end
+
+    # Waits until what children that are gone have left is delivered. False as for `flush`.
+    def drain(timeout_s)
+      return true unless @living
+
+      looks = @looks
+      deadline = Moments.monotonic_s + timeout_s
+      @next_orphans = 0.0
+      wake
+      until @looks > looks
+        return false if Moments.monotonic_s >= deadline || @down
 
         sleep 0.001
       end
@@ -213,6 +230,7 @@ module Jobtide
       return Window.new(batch.texts, nil, -> { @orphans.delivered(batch) }) if batch
 
       @next_orphans = Moments.monotonic_s + @orphans_s
+      @looks += 1
       nil
     end
 

@@ -16,12 +16,13 @@ module Jobtide
       @directory = settings.spool_dir.empty? ? Dir.mktmpdir("jobtide-") : settings.spool_dir
       @ours = settings.spool_dir.empty?
       @max_bytes = settings.spool_bytes
-      @orphans = Orphans.new(@directory, living: true)
+      @target = settings.target
+      @orphans = Orphans.new(@directory, @target, living: true)
     end
 
     # What a child has instead of a background thread.
     def flusher(ring, partitions)
-      Child.new(ring, Spool.new(@directory, ring.epoch, @max_bytes), partitions)
+      Child.new(ring, Spool.new(@directory, @target, ring.epoch, @max_bytes), partitions)
     end
 
     # The parent ends: a directory that only it knew goes away when it is empty.
@@ -60,6 +61,11 @@ module Jobtide
 
       def flush(_timeout_s)
         wake
+        true
+      end
+
+      # It has no children of its own to wait for.
+      def drain(_timeout_s)
         true
       end
 

@@ -12,8 +12,9 @@ module Jobtide
     Batch = Struct.new(:path, :texts, :offset)
 
     # `own`: the path that is not an orphan. `living`: read files of processes that live too (children that hand over).
-    def initialize(directory, own: nil, living: false)
+    def initialize(directory, target, own: nil, living: false)
       @directory = directory
+      @target = target
       @own = own
       @living = living
       @offsets = {}
@@ -21,7 +22,7 @@ module Jobtide
 
     # The next texts of any file; nil when there is nothing.
     def take(max_bytes)
-      Dir.glob(File.join(@directory, "*#{SpoolFile::SUFFIX}")).sort.each do |path|
+      SpoolFile.all(@directory, @target).each do |path|
         batch = path == @own ? nil : from(path, max_bytes)
         return batch if batch
       end

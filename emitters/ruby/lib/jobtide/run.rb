@@ -9,12 +9,13 @@ module Jobtide
   class Run
     attr_reader :job, :worker_id, :started_us
 
-    def initialize(emitter, job, worker_id, started_us)
+    # `elapsed_us`: it began that long ago, in a process that is gone.
+    def initialize(emitter, job, worker_id, started_us, elapsed_us = 0)
       @emitter = emitter
       @job = job
       @worker_id = worker_id
       @started_us = started_us
-      @began_ns = Moments.monotonic_ns
+      @began_ns = Moments.monotonic_ns - (elapsed_us * 1000)
       @ended_ns = @ended_us = nil
       @ended = false
     end

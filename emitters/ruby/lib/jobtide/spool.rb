@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "fileutils"
+require "jobtide/orphans"
 require "jobtide/spool_file"
 
 # What one process keeps on disk: events that could not be delivered, bounded in bytes, safe against a crash.
@@ -12,13 +13,19 @@ module Jobtide
   class Spool
     attr_reader :path, :written
 
-    def initialize(directory, epoch, max_bytes)
+    def initialize(directory, target, epoch, max_bytes)
       @directory = directory
-      @path = File.join(directory, "#{epoch}#{SpoolFile::SUFFIX}")
+      @target = target
+      @path = SpoolFile.path(directory, target, epoch)
       @max_bytes = max_bytes
       @written = 0
       @size = @read = 0
       @lock = Mutex.new
+    end
+
+    # The files beside it that nobody who lives holds.
+    def orphans
+      Orphans.new(@directory, @target, own: @path)
     end
 
     # Whether something in it waits for delivery.
@@ -76,7 +83,7 @@ module Jobtide
 
     def open_file
       FileUtils.mkdir_p(@directory, mode: 0o700)
-      used = Dir.glob(File.join(@directory, "*#{SpoolFile::SUFFIX}")).sum { |other| File.size?(other) || 0 }
+      used = SpoolFile.all(@directory, @target).sum { |other| File.size?(other) || 0 }
       @max_bytes = [@max_bytes - used, 0].max
       file = File.open(@path, File::RDWR | File::CREAT | File::EXCL | File::APPEND, 0o600)
       file.flock(File::LOCK_EX | File::LOCK_NB)

@@ -10,11 +10,20 @@ require "jobtide/packs"
 module Jobtide
   module SpoolFile
     HEADER = "JTSPOOL1".b.freeze
-    SUFFIX = ".spool"
+    SUFFIX = ".jtspool" # other languages have their own
     LANE = /,"lane":(\d+),"seq":/.freeze # the first is the event's own: data comes after it, and text escapes its quotes
     MAX_RECORD_BYTES = 64 * 1024
 
     module_function
+
+    # Where an epoch's events for a target are kept. What is bound for another target is left alone.
+    def path(directory, target, epoch)
+      File.join(directory, format("%08x-%s%s", Zlib.crc32(target), epoch, SUFFIX))
+    end
+
+    def all(directory, target)
+      Dir.glob(File.basename(path("", target, "*")), base: directory).sort.map { |name| File.join(directory, name) }
+    end
 
     def record(json)
       [json.bytesize, Zlib.crc32(json)].pack("NN") << json.b

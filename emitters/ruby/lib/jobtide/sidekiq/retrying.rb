@@ -68,7 +68,7 @@ module Jobtide
           job = Payload.job(msg, queue)
           run = Jobtide.emitter.job_started(job, Running.worker_id, enqueued_at_us: Payload.enqueued_at_us(msg), run_at_us: Payload.run_at_us(msg))
           run.failed(Jobtide.emitter.error(exception))
-          Running::State.new(msg["jid"], job, run)
+          Running::State.new(msg["jid"], job, run, nil)
         end
 
         def decided

@@ -16,8 +16,13 @@ module Jobtide
       FINISHED = Jobtide.site("sidekiq.finished")
       RAISED = Jobtide.site("sidekiq.raised")
       LEFT = Jobtide.site("sidekiq.left")
-      # What a thread ran last; `run` is nil where ActiveJob's hooks told it.
-      State = Struct.new(:jid, :job, :run)
+      # What a thread ran last; `run` is nil where ActiveJob's hooks tell it.
+      State = Struct.new(:jid, :job, :run, :context)
+
+      # Raised when the process ends, or when it interrupts an iterable job.
+      Backend.takes_back do
+        [::Sidekiq::Shutdown, ::Sidekiq::JobRetry::Skip, (::Sidekiq::Job::Interrupted if defined?(::Sidekiq::Job::Interrupted))].compact
+      end
 
       @held = {}
       @processed = @failed = 0
@@ -45,13 +50,13 @@ module Jobtide
 
           job = Payload.job(payload, queue)
           context = Backend.current = Backend::Context.new(
-            Payload::SYSTEM, worker_id, Payload.attempt(payload) - 1, Payload.enqueued_at_us(payload), Payload.run_at_us(payload)
+            Payload::SYSTEM, job.id, worker_id, Payload.attempt(payload) - 1, Payload.enqueued_at_us(payload), Payload.run_at_us(payload)
           )
           Backend.running_id = job.id
           run = start(job, context) unless payload["wrapped"] && Backend.tells?("active_job")
           started_us = run ? run.started_us : Moments.now_us
           @held[Thread.current] = Held.new(job.queue, job.id, job.attempt, Moments.text(started_us))
-          Thread.current[:jobtide_sidekiq] = State.new(payload["jid"], job, run)
+          Thread.current[:jobtide_sidekiq] = State.new(payload["jid"], job, run, context)
         end
 
         def start(job, context)
@@ -60,36 +65,26 @@ module Jobtide
 
         def finished(state)
           @processed += 1
-          state.run&.finished
+          run_of(state)&.finished
+          Backend.settle(state.context)
         end
 
         def raised(state, exception)
-          return if requeued?(exception)
+          return if Backend.requeued?(exception)
 
           @processed += 1
           @failed += 1
-          state.run&.failed(Jobtide.emitter.error(exception))
+          run_of(state)&.failed(Jobtide.emitter.error(exception))
+        end
+
+        # The run to end: nil where ActiveJob ended it. It tells nothing of a job that it could not even load.
+        def run_of(state)
+          state.run || (start(state.job, state.context) unless state.context.told)
         end
 
         def left
           @held.delete(Thread.current)
           Backend.current = Backend.running_id = nil
-        end
-
-        # Stopped by the end of the process (or, for iterable jobs, interrupted by it): the job comes again.
-        def requeued?(exception)
-          seen = {}.compare_by_identity
-          while exception && !seen.key?(exception)
-            return true if exception.is_a?(::Sidekiq::Shutdown) || exception.is_a?(::Sidekiq::JobRetry::Skip) || interrupted?(exception)
-
-            seen[exception] = true
-            exception = exception.cause
-          end
-          false
-        end
-
-        def interrupted?(exception)
-          defined?(::Sidekiq::Job::Interrupted) && exception.is_a?(::Sidekiq::Job::Interrupted)
         end
       end
 

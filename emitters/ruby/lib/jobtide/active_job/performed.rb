@@ -1,0 +1,114 @@
+# frozen_string_literal: true
+
+require "jobtide/active_job/identity"
+require "jobtide/broadcasts"
+require "jobtide/moments"
+
+# What ActiveJob does with a job: start, end, and what it decides after an error.
+#
+# `perform` carries the error even where `retry_on` or `discard_on` handle it afterwards. An error that leaves ActiveJob is
+# the backend's: its hooks tell the retry or the death, or it is one of those that never try again.
+module Jobtide
+  module ActiveJob
+    module Performed
+      # Adapters below which nothing tries again.
+      FINAL = %w[async inline good_job solid_queue].freeze
+      RUN = :@jobtide_run
+
+      @held = {}
+
+      class << self
+        def started(event)
+          active_job = event.payload[:job]
+          context = Identity.context_of(active_job)
+          job = Identity.running(active_job)
+          run = Jobtide.emitter.job_started(
+            job, context ? context.worker_id : worker_id(job, active_job),
+            enqueued_at_us: context&.enqueued_at_us || Moments.us(active_job.enqueued_at), run_at_us: context&.run_at_us || Moments.us(active_job.scheduled_at)
+          )
+          context.told = true if context
+          Thread.current[:jobtide_active_job] ||= active_job
+          active_job.instance_variable_set(RUN, run)
+          hold(run) unless context
+        end
+
+        def performed(event)
+          active_job = event.payload[:job]
+          run = run_of(active_job)
+          return if run.nil?
+
+          release(run)
+          error = event.payload[:exception_object]
+          if error then Backend.requeued?(error) || run.failed(Jobtide.emitter.error(error))
+          elsif event.payload[:aborted] then run.discarded("a callback halted it")
+          else run.finished
+          end
+        end
+
+        def retry_scheduled(event)
+          active_job = event.payload[:job]
+          run_at_us = Moments.us(active_job.scheduled_at) || Moments.now_us
+          Jobtide.emitter.job_retry_scheduled(job_of(active_job), run_at_us)
+        end
+
+        def retry_stopped(event)
+          job = job_of(event.payload[:job])
+          error = Jobtide.emitter.error(event.payload[:error])
+          context = Identity.context_of(event.payload[:job])
+          context ? context.stopped = [job, error] : Jobtide.emitter.job_dead(job, error)
+          entered # told: it may still escape
+        end
+
+        def discarded(event)
+          error = event.payload[:error]
+          Jobtide.emitter.job_discarded(job_of(event.payload[:job]), "discard_on", error: Jobtide.emitter.error(error))
+        end
+
+        # ActiveJob begins with another job.
+        def entered
+          Thread.current[:jobtide_active_job] = nil
+        end
+
+        # Handled by nobody.
+        def escaped(error)
+          active_job = Thread.current[:jobtide_active_job]
+          return unless active_job && Backend.current.nil? && FINAL.include?(Identity.system(active_job))
+
+          Jobtide.emitter.job_dead(job_of(active_job), Jobtide.emitter.error(error))
+        end
+
+        private
+
+        def run_of(active_job)
+          active_job.instance_variable_get(RUN)
+        end
+
+        # The attempt that was started, or the one that could not be.
+        def job_of(active_job)
+          run_of(active_job)&.job || Identity.running(active_job)
+        end
+
+        # Without hooks of its own below, the process itself is the worker.
+        def worker_id(job, active_job)
+          process = [::Process.pid, Jobtide.emitter.object_id]
+          if @process != process
+            @process = process
+            @held = {}
+            system = Identity.system(active_job)
+            Jobtide.emitter.worker? || Jobtide.emitter.worker(system, Backend.process_id, queues: [job.queue], concurrency: 1, version: "") { @held.values }
+          end
+          Backend.process_id
+        end
+
+        def hold(run)
+          @held[run] = Held.new(run.job.queue, run.job.id, run.job.attempt, Moments.text(run.started_us))
+          Backend.running_id = run.job.id
+        end
+
+        def release(run)
+          Backend.running_id = nil if @held.delete(run)
+        end
+      end
+    end
+  end
+end
