@@ -17,7 +17,7 @@ class SpoolTest < Minitest::Test
   end
 
   def texts(*numbers)
-    numbers.map { |number| Jobtide::Packs::Text.new(number % 64, %({"type":"x","lane":#{number % 64},"seq":#{number},"data":{}})) }
+    numbers.map { |number| Jobtide::Packs::Text.new(number % 64, %({"type":"x","data":{},"lane":#{number % 64},"seq":#{number}})) }
   end
 
   def spool(epoch = "e1", bytes = 1 << 20)

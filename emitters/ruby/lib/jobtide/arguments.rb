@@ -11,6 +11,7 @@ module Jobtide
     MASK = "***"
 
     def initialize(settings)
+      @none = settings.args.empty?
       @all = settings.args == "*"
       @classes = settings.args.split(",").map(&:strip).to_h { |name| [name, true] }
       @masked = Regexp.union(settings.args_mask.split(",").map(&:strip).reject(&:empty?).map { |part| /#{Regexp.escape(part)}/i })
@@ -18,7 +19,7 @@ module Jobtide
 
     # nil unless this class may show its arguments.
     def preview(job_class, args)
-      return unless @all || @classes.key?(job_class)
+      return if @none || !(@all || @classes.key?(job_class))
 
       Bounds.utf8(JSON.generate(shown(args, 0)))[0, MAX_CHARS]
     end

@@ -39,16 +39,17 @@ module Jobtide
       begin_epoch
     end
 
-    # One event, already in pieces: the hot path. Only called inside a guard.
-    def put(kind, subject, key, lane, data, rank, at_us, attributes = nil)
+    # One event, already in pieces: the hot path. `subject` and `key` are JSON strings, `facts` and `more` JSON members.
+    # Only called inside a guard.
+    def put(kind, subject, key, lane, facts, more, rank, at_us, attributes = nil)
       begin_epoch if @pid != ::Process.pid
-      head = "{\"type\":\"#{kind}\",\"specversion\":\"1.0\",\"source\":\"#{@source}\",\"subject\":#{Bounds.quoted(subject)}," \
-             "\"time\":\"#{Moments.text(at_us || Moments.now_us)}\",\"partitionkey\":#{Bounds.quoted(key)}#{attributes}"
-      if head.bytesize + data.bytesize > Sizes::ROOM
-        data = Sizes.shortened(data, head.bytesize)
+      raw = "{\"type\":\"#{kind}\",\"specversion\":\"1.0\",\"source\":\"#{@source}\",\"subject\":#{subject},\"time\":\"" \
+            "#{Moments.text(at_us || Moments.now_us)}\",\"partitionkey\":#{key}#{attributes},\"data\":{#{facts}#{more}}}"
+      if raw.bytesize > Sizes::ROOM
+        raw = Sizes.shortened(raw)
         @truncated += 1
       end
-      @ring.put(head, data, lane, rank)
+      @ring.put(raw, lane, rank)
       @flusher.wake unless @flusher.awake
     end
 
@@ -61,7 +62,7 @@ module Jobtide
         key = Bounds.name(partitionkey, 1024)
         facts = Sizes.members({ "tenant" => @settings.tenant, "environment" => @settings.environment }.merge(data.transform_keys(&:to_s)))
         extra = attributes.empty? ? nil : ",#{Sizes.members(attributes)}"
-        put(kind, Bounds.name(subject || key, 300), key, lane || Lanes.of(key), "{#{facts}}", rank, at_us, extra)
+        put(kind, Bounds.quoted(Bounds.name(subject || key, 300)), Bounds.quoted(key), lane || Lanes.of(key), facts, nil, rank, at_us, extra)
       end
       nil
     end

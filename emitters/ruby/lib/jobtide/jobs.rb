@@ -13,38 +13,47 @@ require "jobtide/sizes"
 # Says what each event carries, not how it is sent (emitter) nor when a backend reaches that point (the hooks). Times are
 # µs since the epoch; without `at_us` an event happens now.
 module Jobtide
-  # Names one attempt of one job, once for all its events. `facts` is the JSON of what every event of it says.
+  # Names one attempt of one job, once for all its events: `facts`, `subject` and `key` are the JSON of what each says.
   class Job
-    attr_reader :id, :queue, :attempt, :facts, :key, :lane
+    attr_reader :id, :queue, :attempt, :facts, :subject, :key, :lane
 
-    def initialize(id, queue, attempt, facts, key)
+    def initialize(id, queue, attempt, facts, subject, key, lane)
       @id = id
       @queue = queue
       @attempt = attempt
       @facts = facts
+      @subject = subject
       @key = key
-      @lane = Lanes.of(key)
+      @lane = lane
     end
   end
+
+  # What all jobs of a class in a queue say, and how their partition keys begin.
+  Series = Struct.new(:queue, :facts, :prefix, :plain)
+  private_constant :Series
 
   module JobEvents
     MAX_SERIES = 4096
     NAMED = Jobtide.site("emitter.job")
     SAID = Jobtide.site("emitter.job_event")
     ERROR = Jobtide.site("emitter.error")
-    private_constant :MAX_SERIES
+    # Stands in when naming failed: its events are dropped, the caller goes on.
+    UNNAMED = Job.new("unknown", "unknown", 1, nil, nil, nil, 0).freeze
+    private_constant :MAX_SERIES, :UNNAMED
 
     # Names an attempt. `more` is optional data of the contract: max_attempts, priority, parent_job_id, batch_id, labels, …
     def job(system, queue, job_class, job_id, attempt = 1, **more)
       Jobtide.guard(NAMED) do
         id = Bounds.name(job_id)
-        series, prefix = (@series[job_class] ||= {})[queue]&.fetch(system, nil) || new_series(system, queue, job_class)
+        series = @series[job_class]&.[](queue)&.[](system) || new_series(system, queue, job_class)
         number = Bounds.attempt(attempt)
-        facts = "#{series},\"job_id\":#{Bounds.quoted(id)},\"attempt\":#{number}"
-        more = more.reject { |_, value| value.nil? }
-        facts = "#{facts},#{Sizes.members(bounded(more))}" unless more.empty?
-        Job.new(id, Bounds.name(queue), number, facts, prefix + id)
-      end || unnamed
+        subject = Bounds.quoted(id)
+        facts = "#{series.facts},\"job_id\":#{subject},\"attempt\":#{number}"
+        facts << "," << Sizes.members(bounded(more)) unless more.empty?
+        key = series.prefix + id
+        quoted_key = series.plain && subject.bytesize == id.bytesize + 2 ? "\"#{key}\"" : Bounds.quoted(key)
+        Job.new(id, series.queue, number, facts, subject, quoted_key, Lanes.of(key))
+      end || UNNAMED
     end
 
     # The attempt waits for a worker from now on.
@@ -60,8 +69,10 @@ module Jobtide
     # A worker begins the attempt. Returns the run, which ends it.
     def job_started(job, worker_id, at_us: nil, enqueued_at_us: nil, run_at_us: nil)
       run = Run.new(self, job, Bounds.name(worker_id), at_us || Moments.now_us)
-      more = "#{run.worker_json}#{moment('enqueued_at', enqueued_at_us)}#{moment('run_at', run_at_us)}"
-      say(job, "job.started.v1", Rank::STEP, more, run.started_us)
+      text = run.worker_json
+      text = "#{text},\"enqueued_at\":\"#{Moments.text(enqueued_at_us)}\"" if enqueued_at_us
+      text = "#{text}#{moment('run_at', run_at_us)}" if run_at_us
+      say(job, "job.started.v1", Rank::STEP, text, run.started_us)
       run
     end
 
@@ -96,36 +107,32 @@ module Jobtide
 
       Jobtide.guard(SAID) do
         text = "#{text},#{Sizes.members(more)}" if more && !more.empty?
-        put(kind, job.id, job.key, job.lane, "{#{job.facts}#{text}}", rank, at_us)
+        put(kind, job.subject, job.key, job.lane, job.facts, text, rank, at_us)
       end
       nil
     end
 
     private
 
-    # What all jobs of a class in a queue say, and how their partition keys begin; kept for the next ones.
+    # Kept for the next jobs of the class.
     def new_series(system, queue, job_class)
       tenant = settings.tenant
       facts = {
         "tenant" => tenant, "environment" => settings.environment, "system" => Bounds.name(system, 32),
         "queue" => Bounds.name(queue), "job_class" => Bounds.name(job_class)
       }
-      made = [Sizes.members(facts).freeze, "#{tenant}/#{facts['system']}/"].freeze
+      prefix = "#{tenant}/#{facts['system']}/"
+      made = Series.new(facts["queue"], Sizes.members(facts), prefix, Bounds.plain?(prefix)).freeze
       @series = {} if (@series_count = (@series_count || 0) + 1) % MAX_SERIES == 0
       ((@series[job_class] ||= {})[queue] ||= {})[system] = made
     end
 
     def bounded(more)
-      more.transform_values { |value| value.is_a?(String) && value.length > Bounds::MAX_NAME_CHARS ? Bounds.name(value) : value }
+      more.compact.transform_values { |value| value.is_a?(String) && value.length > Bounds::MAX_NAME_CHARS ? Bounds.name(value) : value }
     end
 
     def moment(member, us)
-      us ? ",\"#{member}\":\"#{Moments.text(us)}\"" : ""
-    end
-
-    # Stands in when naming failed: its events are dropped, the caller goes on.
-    def unnamed
-      Job.new("unknown", "unknown", 1, nil, "#{settings.tenant}/unknown/unknown")
+      us ? ",\"#{member}\":\"#{Moments.text(us)}\"" : nil
     end
   end
 end

@@ -8,6 +8,7 @@ require "time"
 module Jobtide
   module Moments
     KNOWN_SECONDS = 256
+    DIGITS = Array.new(1000) { |number| format("%03d", number).freeze }.freeze
 
     @texts = {}
 
@@ -29,10 +30,8 @@ module Jobtide
 
     # The contract's form of an instant: 1_500_000 is "1970-01-01T00:00:01.500000Z".
     def text(us)
-      second, micros = us.divmod(1_000_000)
-      digits = micros.to_s
-      digits = digits.rjust(6, "0") if micros < 100_000
-      "#{prefix(second)}#{digits}Z"
+      micros = us % 1_000_000
+      "#{prefix(us / 1_000_000)}#{DIGITS[micros / 1000]}#{DIGITS[micros % 1000]}Z"
     end
 
     # The text up to the second; the events of a moment share it, and so do a job's enqueue and its start.

@@ -11,7 +11,7 @@ module Jobtide
     MAX_BYTES = 256 * 1024
     SINGLE = "application/cloudevents+json"
     BATCH = "application/cloudevents-batch+json"
-    OWN_ID = ",\"id\":\"" # cannot be text: text escapes its quotes
+    OWN_ID = "\",\"id\":\"deploy-" # cannot be text: text escapes its quotes
 
     # An event on its way out: its text is all that a transport needs, its partition key's lane says where it goes.
     Text = Struct.new(:lane, :json)
@@ -27,12 +27,13 @@ module Jobtide
     # The whole event. The number makes the id unique, unless the event came with an id of its own (a deploy mark).
     def text(record, epoch)
       if record.lane.negative?
-        number = record.head.include?(OWN_ID) ? "" : ",\"id\":\"#{epoch}-u-#{record.seq}\""
-        return Text.new(record.lane, "#{record.head}#{number},\"data\":#{record.data}}")
+        number = record.raw.include?(OWN_ID) ? "" : ",\"id\":\"#{epoch}-u-#{record.seq}\""
+        return Text.new(UNNUMBERED, "#{record.raw.chop}#{number}}")
       end
 
-      number = "\"id\":\"#{epoch}-#{record.lane}-#{record.seq}\",\"epoch\":\"#{epoch}\",\"lane\":#{record.lane},\"seq\":#{record.seq}"
-      Text.new(record.lane, "#{record.head},#{number},\"data\":#{record.data}}")
+      lane = record.lane
+      seq = record.seq
+      Text.new(lane, "#{record.raw.chop},\"id\":\"#{epoch}-#{lane}-#{seq}\",\"epoch\":\"#{epoch}\",\"lane\":#{lane},\"seq\":#{seq}}")
     end
 
     # Packs in the order of their first event; the events of a partition keep their order.

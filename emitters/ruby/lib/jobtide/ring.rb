@@ -18,10 +18,24 @@ module Jobtide
 
   UNNUMBERED = -1 # the lane of events that the receiver places: no epoch, lane and seq on the wire
 
-  # A numbered event. `order` counts all events of the ring; `head` and `data` are its JSON, without what its number adds.
-  Record = Struct.new(:order, :lane, :seq, :head, :data) do
+  # A numbered event. `order` counts all events of the ring; `raw` is its JSON, without what its number adds. Three members,
+  # because Ruby keeps those without another allocation.
+  Record = Struct.new(:order, :place, :raw) do
+    # Lane and number in one integer.
+    def self.place(lane, seq)
+      ((lane + 1) << 40) | seq
+    end
+
+    def lane
+      (place >> 40) - 1
+    end
+
+    def seq
+      place & ((1 << 40) - 1)
+    end
+
     def bytesize
-      head.bytesize + data.bytesize
+      raw.bytesize
     end
   end
 
@@ -39,13 +53,13 @@ module Jobtide
       @lock = Mutex.new
     end
 
-    # Numbers an event and keeps it, dropping others if it must. `head` and `data` are UTF-8 JSON fragments.
-    def put(head, data, lane, rank)
+    # Numbers an event and keeps it, dropping others if it must. `raw` is UTF-8 JSON.
+    def put(raw, lane, rank)
       @lock.synchronize do
         seq = number(lane)
-        @queues[rank] << Record.new(@last_order, lane, seq, head, data)
+        @queues[rank] << Record.new(@last_order, Record.place(lane, seq), raw)
         @events += 1
-        @bytes += head.bytesize + data.bytesize
+        @bytes += raw.bytesize
         drop if @events > @max_events || @bytes > @max_bytes
       end
     end

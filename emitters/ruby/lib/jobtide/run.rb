@@ -16,12 +16,6 @@ module Jobtide
       @worker_id = worker_id
       @started_us = started_us
       @began_ns = Moments.monotonic_ns - (elapsed_us * 1000)
-      @ended_ns = @ended_us = nil
-      @ended = false
-    end
-
-    def ended?
-      @ended
     end
 
     # Takes the time now, for an outcome that is only known later (a result has to be stored first).
@@ -65,6 +59,11 @@ module Jobtide
       @emitter.say(@job, "job.heartbeat.v1", Rank::BEAT, worker_json, nil)
     end
 
+    # The time of its started event, as the wire has it.
+    def started_text
+      @started_text ||= Moments.text(@started_us)
+    end
+
     def worker_json
       @worker_json ||= ",\"worker_id\":#{Bounds.quoted(@worker_id)}"
     end
@@ -77,7 +76,7 @@ module Jobtide
       @ended = true
       body_returned
       ms = Bounds.milliseconds((@ended_ns - @began_ns) / 1000)
-      text = "#{worker_json},\"started_at\":\"#{Moments.text(@started_us)}\",\"duration_ms\":#{ms}"
+      text = "#{@worker_json || worker_json},\"started_at\":\"#{started_text}\",\"duration_ms\":#{ms}"
       @emitter.say(@job, kind, Rank::FINAL, text, @ended_us, more)
     end
   end

@@ -27,16 +27,17 @@ module Jobtide
       JSON.generate(repaired(hash))[1..-2]
     end
 
-    # `data` as JSON text that leaves room for `head_bytes`.
-    def shortened(data_json, head_bytes)
-      limit = ROOM - head_bytes
-      data = JSON.parse(data_json)
+    # The JSON of an event in at most ROOM bytes.
+    def shortened(raw)
+      event = JSON.parse(raw)
+      data = event["data"]
+      limit = ROOM - (raw.bytesize - JSON.generate(data).bytesize)
       data["truncated"] = true
       data["error"].delete("backtrace") if data["error"].is_a?(Hash)
       %w[args_preview labels].each { |member| data.delete(member) if JSON.generate(data).bytesize > limit }
       shorten_message(data, limit)
       data = data.slice(*ESSENTIAL) if JSON.generate(data).bytesize > limit # only what an app put in itself is left
-      JSON.generate(data)
+      JSON.generate(event.merge("data" => data))
     end
 
     def shorten_message(data, limit)

@@ -11,7 +11,7 @@ module Jobtide
   module SpoolFile
     HEADER = "JTSPOOL1".b.freeze
     SUFFIX = ".jtspool" # other languages have their own
-    LANE = /,"lane":(\d+),"seq":/.freeze # the first is the event's own: data comes after it, and text escapes its quotes
+    LANE = /,"lane":(\d+),"seq":\d+}\z/.freeze # at the end of the text (see Packs)
     MAX_RECORD_BYTES = 64 * 1024
 
     module_function

@@ -32,7 +32,7 @@ module Jobtide
         attr_accessor :worker_id
 
         def held
-          @held.values
+          @held.values.map { |state| Held.new(state.job.queue, state.job.id, state.job.attempt, state.run ? state.run.started_text : nil) }
         end
 
         def counters
@@ -49,24 +49,29 @@ module Jobtide
           return unless Jobtide.emitter.enabled
 
           job = Payload.job(payload, queue)
-          context = Backend.current = Backend::Context.new(
-            Payload::SYSTEM, job.id, worker_id, Payload.attempt(payload) - 1, Payload.enqueued_at_us(payload), Payload.run_at_us(payload)
-          )
-          Backend.running_id = job.id
-          run = start(job, context) unless payload["wrapped"] && Backend.tells?("active_job")
-          started_us = run ? run.started_us : Moments.now_us
-          @held[Thread.current] = Held.new(job.queue, job.id, job.attempt, Moments.text(started_us))
-          Thread.current[:jobtide_sidekiq] = State.new(payload["jid"], job, run, context)
+          state = State.new(payload["jid"], job)
+          if payload["wrapped"] && Backend.tells?("active_job")
+            state.context = Backend.current = context_of(payload, job)
+          else
+            state.run = start(job, Payload.enqueued_at_us(payload), Payload.run_at_us(payload))
+          end
+          thread = Thread.current
+          thread[:jobtide_running_id] = job.id
+          thread[:jobtide_sidekiq] = @held[thread] = state
         end
 
-        def start(job, context)
-          Jobtide.emitter.job_started(job, worker_id, enqueued_at_us: context.enqueued_at_us, run_at_us: context.run_at_us)
+        def context_of(payload, job)
+          Backend::Context.new(Payload::SYSTEM, job.id, worker_id, Payload.attempt(payload) - 1, Payload.enqueued_at_us(payload), Payload.run_at_us(payload))
+        end
+
+        def start(job, enqueued_at_us, run_at_us)
+          Jobtide.emitter.job_started(job, @worker_id, enqueued_at_us: enqueued_at_us, run_at_us: run_at_us)
         end
 
         def finished(state)
           @processed += 1
           run_of(state)&.finished
-          Backend.settle(state.context)
+          Backend.settle(state.context) if state.context
         end
 
         def raised(state, exception)
@@ -79,7 +84,8 @@ module Jobtide
 
         # The run to end: nil where ActiveJob ended it. It tells nothing of a job that it could not even load.
         def run_of(state)
-          state.run || (start(state.job, state.context) unless state.context.told)
+          context = state.context
+          state.run || (start(state.job, context.enqueued_at_us, context.run_at_us) unless context.told)
         end
 
         def left
