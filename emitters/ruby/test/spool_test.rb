@@ -27,7 +27,6 @@ class SpoolTest < Minitest::Test
   def left_by_a_dead_process(numbers, &damage)
     path = spool("dead").tap { |made| made.write(texts(*numbers)) }.then { |made| made.close || made.path }
     damage&.call(path)
-    File.utime(Time.now - 120, Time.now - 120, path)
     path
   end
 
@@ -69,7 +68,6 @@ class SpoolTest < Minitest::Test
     record = SpoolRecordSize.of(texts(1)[0])
     (8...bytes.size).step(7).each do |length|
       File.binwrite(whole, bytes[0, length])
-      File.utime(Time.now - 120, Time.now - 120, whole)
       assert_equal expected.first((length - 8) / record), orphans
       refute File.exist?(whole)
     end

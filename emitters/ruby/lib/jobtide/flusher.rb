@@ -89,16 +89,8 @@ module Jobtide
     def drain(timeout_s)
       return true unless @living
 
-      looks = @looks
       deadline = Moments.monotonic_s + timeout_s
-      @next_orphans = 0.0
-      wake
-      until @looks > looks
-        return false if Moments.monotonic_s >= deadline || @down
-
-        sleep 0.001
-      end
-      true
+      2.times.all? { looked?(deadline) } # one that is under way may have passed what we wait for
     end
 
     # Ends the thread, and with it the transport; what is left goes to the spool.
@@ -126,6 +118,19 @@ module Jobtide
     end
 
     private
+
+    # Waits until all files have been looked through.
+    def looked?(deadline)
+      looks = @looks
+      @next_orphans = 0.0
+      wake
+      until @looks > looks
+        return false if Moments.monotonic_s >= deadline || @down
+
+        sleep 0.001
+      end
+      true
+    end
 
     def start
       thread = Thread.new { run }

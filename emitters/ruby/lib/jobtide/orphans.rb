@@ -56,9 +56,6 @@ module Jobtide
     # Nothing more can be read of a dead process's file.
     def discard(path, file, offset)
       left = file.size - offset
-      # A file is empty for the moment between its making and its lock: young ones are left alone.
-      return if left.zero? && offset.zero? && Time.now - file.mtime < 60
-
       Jobtide.log.warn("jobtide: #{left} bytes at the end of #{File.basename(path)} are torn") if left.positive?
       File.unlink(path)
       @offsets.delete(path)

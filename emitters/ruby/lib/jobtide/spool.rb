@@ -85,8 +85,10 @@ module Jobtide
       FileUtils.mkdir_p(@directory, mode: 0o700)
       used = SpoolFile.all(@directory, @target).sum { |other| File.size?(other) || 0 }
       @max_bytes = [@max_bytes - used, 0].max
-      file = File.open(@path, File::RDWR | File::CREAT | File::EXCL | File::APPEND, 0o600)
-      file.flock(File::LOCK_EX | File::LOCK_NB)
+      # It gets its name once it is locked: nobody may take it for a dead one's in between.
+      file = File.open("#{@path}.new", File::RDWR | File::CREAT | File::TRUNC | File::APPEND, 0o600)
+      file.flock(File::LOCK_EX)
+      File.rename("#{@path}.new", @path)
       file.binmode
       file.sync = true
       @file = file
