@@ -126,7 +126,10 @@ module Jobtide
           return unless emitter.enabled
 
           @pid = ::Process.pid
-          emitter.hand_over(@handover = Handover.new(emitter.settings)) if worker.fork_per_job?
+          if worker.fork_per_job?
+            emitter.hand_over(@handover = Handover.new(emitter.settings))
+            emitter.reach unless emitter.settings.broker.empty? # children place their last words in partitions
+          end
           queues = worker.respond_to?(:queues) ? worker.queues : []
           @worker = emitter.worker(Payload::SYSTEM, worker.to_s, queues: queues, concurrency: 1, version: ::Resque::VERSION.to_s) { @held }
         end
