@@ -92,6 +92,8 @@ class Stage1(Stage):
         return partition in self.owned
 
     def release(self) -> None:
+        for owned in self.owned.values():
+            owned.fold.lifecycles.table.clear()
         self.owned, self.checkpoints = {}, None
         self.durable.clear()
 

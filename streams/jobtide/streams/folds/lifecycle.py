@@ -189,7 +189,7 @@ class Lifecycles:
             return None
         check_lane(event, self.partition, self.partitions)
         series = self.table.series(SeriesKey(*key[0], facts.job_class))
-        attempt = memory.open[key] = Tracked(key, facts, series)
+        attempt = memory.open[key] = Tracked(key, facts, series, series.key)
         if len(memory.open) > self.limits.open_attempts:
             self._give_up_oldest()
         return attempt

@@ -16,7 +16,7 @@ from hashlib import blake2b
 import msgspec
 from jobtide.streams.folds.attempts import AttemptFacts
 from jobtide.streams.folds.panes import MINUTE_US
-from jobtide.streams.folds.records import SEPARATOR, SeriesKey, encode, join_key
+from jobtide.streams.folds.records import SEPARATOR, SeriesKey, encode
 from jobtide.streams.folds.series import Series
 
 Owner = tuple[str, str, str, str]  # tenant, environment, system, queue
@@ -28,18 +28,21 @@ FORGOTTEN_MINUTES = 50  # their hashes stay this long after the end, in whole mi
 FORGOTTEN_LIMIT = 4_000_000  # 32 MB
 
 
-class Tracked:
-    """One remembered attempt. `closed_us`, `closed_no`: append time and rank of its ending, None while it is open."""
+class Tracked(msgspec.Struct, gc=False, eq=False):
+    """One remembered attempt. `closed_us`, `closed_no`: append time and rank of its ending, None while it is open.
 
-    __slots__ = ("closed_no", "closed_us", "facts", "key", "opened_no", "persisted", "series", "series_key", "unsaved")
+    `series` is only valid while the attempt is open: an idle series may be dropped.
+    """
 
-    def __init__(self, key: Key, facts: AttemptFacts, series: Series) -> None:
-        self.key, self.facts = key, facts
-        self.series: Series = series  # only valid while open: an idle series may be dropped
-        self.series_key: SeriesKey = series.key
-        self.closed_us: int | None = None
-        self.closed_no = self.opened_no = 0
-        self.unsaved = self.persisted = False
+    key: Key
+    facts: AttemptFacts
+    series: Series
+    series_key: SeriesKey
+    closed_us: int | None = None
+    closed_no: int = 0
+    opened_no: int = 0
+    unsaved: bool = False
+    persisted: bool = False
 
 
 class Ended(msgspec.Struct, array_like=True, gc=False):
@@ -73,7 +76,8 @@ _decode_ended = msgspec.msgpack.Decoder(Ended).decode
 
 
 def key_bytes(key: Key) -> bytes:
-    return join_key((*key[0], key[1], key[2]))
+    (tenant, environment, system, queue), job_id, attempt = key
+    return f"{tenant}{SEPARATOR}{environment}{SEPARATOR}{system}{SEPARATOR}{queue}{SEPARATOR}{job_id}{SEPARATOR}{attempt}".encode()
 
 
 def parse_key(text: bytes) -> Key:
@@ -186,7 +190,7 @@ class AttemptMemory:
     @staticmethod
     def _thaw(key: Key, stored: Ended) -> Tracked:
         series = Series(SeriesKey(*key[0], stored.series_class or stored.facts.job_class))
-        attempt = Tracked(key, stored.facts, series)
+        attempt = Tracked(key, stored.facts, series, series.key)
         attempt.closed_us, attempt.closed_no = stored.closed_us, stored.closed_no
         return attempt
 

@@ -17,7 +17,7 @@ SECOND_PANES_KEPT_US = 180 * SECOND_US  # later revisions touch only the minute
 MINUTE_PANES_KEPT_US = 65 * MINUTE_US  # later ones are counted and go to history only
 
 
-class Pane(msgspec.Struct, array_like=True):
+class Pane(msgspec.Struct, array_like=True, gc=False):
     """Counts by field (see attempts.FIELDS), samples in µs."""
 
     counts: list[int] = msgspec.field(default_factory=lambda: [0] * len(FIELDS))

@@ -112,7 +112,7 @@ class Restorer:
         elif kind == b"a":
             stored, attempt_key = _decode_open(value), parse_key(key[1:])
             series = lifecycles.table.kept(SeriesKey(*attempt_key[0], stored.series_class))
-            attempt = Tracked(attempt_key, stored.facts, series)
+            attempt = Tracked(attempt_key, stored.facts, series, series.key)
             lifecycles.memory.load_open(attempt, stored.opened_no)
             lifecycles.resume(attempt)
         elif kind == b"t":
