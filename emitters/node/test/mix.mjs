@@ -72,7 +72,8 @@ export function compare(memory, oracle, jobs, { retryMs, slackMs = 50 }) {
     }
     if (delayMs) {
       const [started] = of("started");
-      const waitedMs = Date.parse(started.time) - Math.max(Date.parse(started.data.enqueued_at ?? 0), Date.parse(started.data.run_at));
+      const runAt = started.data.run_at ?? of("scheduled")[0].data.run_at;
+      const waitedMs = Date.parse(started.time) - Math.max(Date.parse(started.data.enqueued_at ?? runAt), Date.parse(runAt));
       assert.ok(waitedMs > -slackMs && waitedMs < 5_000, `${name} waited ${waitedMs}`);
     }
   }
