@@ -10,7 +10,7 @@ import jsonschema_rs
 import orjson
 import pytest
 from jobtide.streams.errors import ContractError
-from jobtide.streams.events import MAX_EVENT_BYTES, Reason, decode
+from jobtide.streams.events import MAX_EVENT_BYTES, Reason, decode, decode_plain
 
 from tests.contract import generated, vectors
 
@@ -19,16 +19,21 @@ SEED = 20261122
 
 
 def verdict(value: bytes) -> Reason | None:
+    """Why it is refused, if it is; the short way for plain values must say the same or nothing."""
+    plain = decode_plain(value)
     try:
-        decode(value)
+        events = decode(value)
     except ContractError as refused:
+        assert plain is None, value
         return refused.reason
+    assert plain is None or [plain] == events, value
     return None
 
 
 def test_decoder_and_schema_agree_on_ten_thousand_events() -> None:
     verdicts: Counter[Reason | None] = Counter()
     types: Counter[str] = Counter()
+    plain = 0
     for number, (tree, value) in enumerate(generated.events(10_000, SEED)):
         reason = verdict(value)
         accepted = VALIDATOR.is_valid(tree) and len(value) <= MAX_EVENT_BYTES
@@ -36,7 +41,8 @@ def test_decoder_and_schema_agree_on_ten_thousand_events() -> None:
         assert accepted == (reason is None), said
         verdicts[reason] += 1
         types[tree.get("type") if reason is None else "refused"] += 1
-    assert verdicts[None] >= 2_000
+        plain += decode_plain(value) is not None
+    assert verdicts[None] >= 2_000 and plain >= 500
     assert verdicts.total() - verdicts[None] >= 2_000
     often = {reason for reason, count in verdicts.items() if count >= 5}
     assert often >= {

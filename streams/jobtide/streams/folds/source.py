@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from jobtide.streams.errors import ContractError
-from jobtide.streams.events import LAST_JOB_KIND, Event, Reason, decode, decode_each
+from jobtide.streams.events import LAST_JOB_KIND, Event, Reason, decode, decode_each, decode_plain
 from jobtide.streams.events.data import StatsData
 from jobtide.streams.folds import sequences
 from jobtide.streams.folds.attempts import AttemptKey
@@ -61,24 +61,38 @@ class SourceFold:
 
     def fold(self, offsets: Sequence[int], appends_us: Sequence[int], values: Sequence[bytes | None]) -> None:
         """Fold messages in order; those at or before `version` are skipped."""
-        take = self._take
+        disorder_us = self.limits.disorder_us
         for offset, append_us, value in zip(offsets, appends_us, values):  # noqa: B905 - strict costs per call on the hot path
             if offset <= self.version:
                 continue
             if append_us > self.append_us:
                 self.append_us = append_us
-            watermark_us = self.watermark_us
-            try:
-                events = decode(value or b"")
-            except ContractError as error:
-                self._fold_partly(offset, value or b"", error, watermark_us)
+            watermark_us = self.high_us - disorder_us  # `watermark_us`, written out
+            if watermark_us < self.idle_us:
+                watermark_us = self.idle_us
+            value = value or b""
+            event = decode_plain(value)
+            if event is None:
+                self._fold_any(offset, value, watermark_us)
             else:
-                for index, event in enumerate(events):
-                    try:
-                        take(event, watermark_us)
-                    except ContractError as fault:
-                        self._reject(offset, value or b"", [(index, Reason(fault.reason), fault.detail)])
+                try:
+                    self._take(event, watermark_us)
+                except ContractError as fault:
+                    self._reject(offset, value, [(0, Reason(fault.reason), fault.detail)])
             self.version = offset
+
+    def _fold_any(self, offset: int, value: bytes, watermark_us: int) -> None:
+        """A message that is not plainly one good event: a pack, another encoding, or something bad."""
+        try:
+            events = decode(value)
+        except ContractError as error:
+            self._fold_partly(offset, value, error, watermark_us)
+            return
+        for index, event in enumerate(events):
+            try:
+                self._take(event, watermark_us)
+            except ContractError as fault:
+                self._reject(offset, value, [(index, Reason(fault.reason), fault.detail)])
 
     def _fold_partly(self, offset: int, value: bytes, error: ContractError, watermark_us: int) -> None:
         """A message of which at least one event is bad: the good ones count, the bad ones go to the dead letter."""
