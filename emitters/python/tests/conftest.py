@@ -110,3 +110,15 @@ def topic(kafka_broker: str) -> Iterator[str]:
         time.sleep(0.05)
     yield name
     admin.delete_topics([name])[name].result(30)
+
+
+@pytest.fixture(scope="session")
+def postgres_dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """libpq connection string of a real PostgreSQL: JOBTIDE_TEST_POSTGRES, or one that is started here."""
+    if os.environ.get("JOBTIDE_TEST_POSTGRES"):
+        yield os.environ["JOBTIDE_TEST_POSTGRES"]
+        return
+    from postgres_server import running
+
+    with running(tmp_path_factory.mktemp("postgres")) as dsn:
+        yield dsn

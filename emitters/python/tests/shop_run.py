@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from jobtide_emitter.moments import us_of_text
 HERE = Path(__file__).parent
 EXAMPLES = HERE.parent / "examples"
 Key = tuple[str, int]
-DATABASES = {"celery": 5, "rq": 6, "dramatiq": 7}
+DATABASES = {"celery": 5, "rq": 6, "dramatiq": 7, "huey": 8, "arq": 9, "taskiq": 10, "procrastinate": 11}
 
 
 @dataclass
@@ -32,6 +32,7 @@ class Shop:
     topic: str
     directory: Path
     settings: dict[str, str] = field(default_factory=dict)
+    postgres: str = ""
 
     def __post_init__(self) -> None:
         import redis
@@ -40,6 +41,17 @@ class Shop:
         self.log = self.directory / "worker.log"
         self.oracle.touch()
         redis.Redis.from_url(self.url).flushdb()
+        if self.postgres:
+            self._new_schema()
+
+    def _new_schema(self) -> None:
+        import psycopg
+
+        with psycopg.connect(self.postgres, autocommit=True) as connection:
+            connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        command = [sys.executable, "-m", "procrastinate", "--app", "jobtide_example.procrastinate_app.app", "schema", "--apply"]
+        off = {"JOBTIDE_EMITTER_DISABLED": "1"}
+        subprocess.run(command, env={**self.environ, **off}, check=True, timeout=60, capture_output=True)
 
     @property
     def url(self) -> str:
@@ -51,6 +63,7 @@ class Shop:
             **os.environ,
             "PYTHONPATH": f"{EXAMPLES}:{HERE}",
             "JOBTIDE_EXAMPLE_REDIS": self.url,
+            "JOBTIDE_EXAMPLE_POSTGRES": self.postgres,
             "JOBTIDE_ORACLE": str(self.oracle),
             "JOBTIDE_EMITTER_BROKER": self.kafka,
             "JOBTIDE_EMITTER_TOPIC": self.topic,
@@ -71,8 +84,7 @@ class Shop:
             process = subprocess.Popen(command or self.command(), env=self.environ, stdout=log, stderr=log, start_new_session=True)
         try:
             yield process
-            process.send_signal(signal.SIGTERM)
-            process.wait(stop_s)
+            self._stop(process, stop_s)
         except BaseException:
             sys.stderr.write(self.log.read_text()[-3000:])
             raise
@@ -80,6 +92,16 @@ class Shop:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+
+    def _stop(self, process: subprocess.Popen[bytes], stop_s: float) -> None:
+        process.send_signal(signal.SIGTERM)
+        if self.backend == "arq":  # redis-py 8, which arq does not claim to support, may swallow the cancellation
+            deadline = time.monotonic() + stop_s
+            while process.poll() is None and time.monotonic() < deadline:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(3)
+                process.send_signal(signal.SIGTERM)
+        process.wait(stop_s)
 
     def drive(self, jobs: int, *arguments: str) -> None:
         """Enqueues planned jobs, in a process of its own, and waits for the end of all, by the oracle."""

@@ -39,8 +39,8 @@ def work(backend: str, job_class: str, job_id: str, attempt: int, argument: dict
         raise leaving
 
 
-def enqueueing(backend: str, queue: str, job_class: str, job_id: str, plan: Plan, run_at: int | None = None) -> None:
-    """What the driver writes right before it hands a job over."""
+def enqueueing(backend: str, queue: str, job_class: str, job_id: str, plan: Plan, run_at: int | None = None, at_us: int | None = None) -> None:
+    """What the driver writes right before it hands a job over; `at_us` says when that was, if it could not write then."""
     who: dict[str, Any] = {"backend": backend, "queue": queue, "job_class": job_class, "job_id": job_id}
     oracle.write("plan", durable=True, **who, **{k: v for k, v in plan.as_argument().items() if k != "job_class"})
-    oracle.write("enqueue", attempt=1, run_at=run_at, number=plan.number, **who)
+    oracle.write("enqueue", t=at_us, attempt=1, run_at=run_at, number=plan.number, **who)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-BACKENDS = ("celery", "rq", "dramatiq")
+BACKENDS = ("celery", "rq", "dramatiq", "huey", "arq", "taskiq", "procrastinate")
 
 
 def command(backend: str, concurrency: int = 4) -> list[str]:
@@ -21,6 +21,15 @@ def command(backend: str, concurrency: int = 4) -> list[str]:
         return [python, "-m", "rq.cli", "worker", *worker, "shop"]
     if backend == "dramatiq":
         return [python, "-m", "dramatiq", "jobtide_example.dramatiq_app", "-p", "1", "-t", str(concurrency)]
+    if backend == "huey":
+        return [python, "-m", "huey.bin.huey_consumer", "jobtide_example.huey_app.huey", "-w", str(concurrency), "-d", "0.02", "-q"]
+    if backend == "arq":
+        return [python, "-m", "arq", "jobtide_example.arq_app.WorkerSettings"]
+    if backend == "taskiq":
+        options = ["--workers", "1", "--max-async-tasks", str(concurrency), "--log-level", "WARNING"]
+        return [python, "-m", "taskiq", "worker", "jobtide_example.taskiq_app:broker", *options]
+    if backend == "procrastinate":
+        return [python, "-m", "procrastinate", "--app", "jobtide_example.procrastinate_app.app", "worker", "--concurrency", str(concurrency)]
     raise ValueError(f"backend {backend!r}: use one of {', '.join(BACKENDS)}")
 
 

@@ -1,4 +1,4 @@
-"""Tells jobtide what happens to each background job. Hooks: `jobtide_emitter.celery`, `.rq`, `.dramatiq`.
+"""Tells jobtide what happens to each background job. Hooks: `.celery`, `.rq`, `.dramatiq`, `.huey`, `.arq` …
 
 `configure` (or JOBTIDE_EMITTER_* in the environment) says where events go; `emitter()` is the process's emitter, for
 events of one's own. Nothing here waits for I/O in a job, raises into it, or slows it; see `guard` and `flusher`.
