@@ -42,7 +42,7 @@ def test_decoder_and_schema_agree_on_ten_thousand_events() -> None:
         verdicts[reason] += 1
         types[tree.get("type") if reason is None else "refused"] += 1
         plain += decode_plain(value) is not None
-    assert verdicts[None] >= 2_000 and plain >= 500
+    assert verdicts[None] >= 2_000 and plain >= 40
     assert verdicts.total() - verdicts[None] >= 2_000
     often = {reason for reason, count in verdicts.items() if count >= 5}
     assert often >= {
