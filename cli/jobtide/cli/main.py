@@ -15,6 +15,7 @@ from jobtide.streams.errors import ConfigError, StoreRejected, TransientError
 # Name → the line in `jobtide --help`. One module of that name in `commands` each.
 COMMANDS = {
     "up": "Start everything on this machine and show its address.",
+    "emit": "Run a command and tell what becomes of it.",
     "replay": "Play a file of events into a running jobtide.",
     "health": "Say what works and what does not.",
     "worker": "Run one streams worker.",

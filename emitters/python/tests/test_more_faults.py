@@ -17,12 +17,12 @@ import pytest
 for _package in ("huey", "arq", "taskiq", "procrastinate"):
     pytest.importorskip(_package)
 
-import jobtide_emitter.arq
-import jobtide_emitter.huey
-import jobtide_emitter.procrastinate
-from jobtide_emitter.taskiq import JobtideMiddleware
-from jobtide_emitter.transports.memory import MemoryTransport
-from test_faults import INSIDE, boom, faulty, reached, sites_of
+import jobtide_emitter.arq  # noqa: E402
+import jobtide_emitter.huey  # noqa: E402
+import jobtide_emitter.procrastinate  # noqa: E402
+from jobtide_emitter.taskiq import JobtideMiddleware  # noqa: E402
+from jobtide_emitter.transports.memory import MemoryTransport  # noqa: E402
+from test_faults import INSIDE, boom, faulty, reached, sites_of  # noqa: E402
 
 # Sites that the runs below do not reach: signals of a real worker, and what only a real worker does (test_real_workers).
 ELSEWHERE = {

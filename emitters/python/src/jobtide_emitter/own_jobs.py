@@ -75,7 +75,7 @@ def job(function: Any = None, /, *, queue: str = "default", name: str | None = N
 @contextmanager
 def running(queue: str, job_class: str, job_id: str | None = None, *, system: str = SYSTEM, attempt: int = 1, **more: Any) -> Iterator[Running]:
     """The body is one attempt of a job. `more` is optional data of the contract: expected_ms, parent_job_id, batch_id, …"""
-    run = _begin(system, queue, job_class, job_id or uuid.uuid4().hex, attempt, more)
+    run = begin(system, queue, job_class, job_id or uuid.uuid4().hex, attempt, more)
     try:
         yield Running(run)
     except Exception as error:
@@ -89,7 +89,8 @@ def running(queue: str, job_class: str, job_id: str | None = None, *, system: st
 
 
 @guarded("own_jobs.begin")
-def _begin(system: str, queue: str, job_class: str, job_id: str, attempt: int, more: dict[str, Any]) -> Run | None:
+def begin(system: str, queue: str, job_class: str, job_id: str, attempt: int, more: dict[str, Any]) -> Run | None:
+    """An attempt starts now, in this process; it has heartbeats until its run has ended."""
     telling = emitter()
     if not telling.enabled:
         return None
@@ -147,7 +148,9 @@ class _Pulse:
         if now >= self._next:
             self._next = now + interval_s
             for run in list(self._held.values()):
-                if not run.ended:
+                if run.ended:
+                    self.release(run)
+                else:
                     emitter().put(run.job, "job.heartbeat.v1", Rank.BEAT, {**run.job.facts, "worker_id": run.worker_id}, None)
         return self._next
 
