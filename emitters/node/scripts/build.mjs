@@ -18,6 +18,7 @@ compile("tsconfig.json");
 // The same sources under a folder that says "commonjs": then `NodeNext` emits require(), and keeps import() as it is.
 const copy = join(root, "dist", "cjs-src");
 cpSync(join(root, "src"), join(copy, "src"), { recursive: true });
+writeFileSync(join(copy, "src", "here.ts"), "export const here: string = __dirname;\n");
 writeFileSync(join(copy, "package.json"), '{"type":"commonjs"}\n');
 writeFileSync(
   join(copy, "tsconfig.json"),

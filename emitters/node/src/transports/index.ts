@@ -19,7 +19,7 @@ export interface Transport {
 /** The transport the settings ask for, loaded when first needed. Rejects with ConfigError when its package is missing. */
 export async function transportOf(settings: Settings): Promise<Transport> {
   if (settings.url) return new (await import("./http.js")).HttpTransport(settings);
-  throw new ConfigError("JOBTIDE_EMITTER_BROKER: this version delivers over HTTP only; set JOBTIDE_EMITTER_URL");
+  return new (await import("./kafka.js")).KafkaTransport(settings);
 }
 
 /** The topic's partition count, if lanes can live on it: it divides 64. Throws ConfigError otherwise. */
