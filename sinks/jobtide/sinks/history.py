@@ -195,6 +195,7 @@ class HistoryWriter:
         started = time.monotonic()
         versions = {p: owned[p].dirty.mark(minutes) for p, minutes in prepared.minutes.items()}
         marks = {p: (versions[p], minutes) for p, minutes in prepared.minutes.items()}
+        metrics.pending_minutes = len(ownership.pending(owned))
         # A batch that a rebalance takes away is still finished if ClickHouse answers: it is right, whoever writes it.
         await self._patience.call("write", lambda: owned is self.owned, self._store.write, marks, prepared.inserts)
         now_us = time.time_ns() // 1000

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from jobtide.sinks.clickhouse.history_store import Left
 from jobtide.sinks.dirty import DirtyMinutes
 from jobtide.sinks.known import Known
-from jobtide.sinks.moves import Remembered
+from jobtide.sinks.moves import Minute, Remembered
 from jobtide.sinks.watermarks import Progress
 
 
@@ -38,6 +38,11 @@ class Owned:
         if self.release_at is not None and self.progress.next_offset >= self.release_at:
             self.dirty.release()
             self.release_at = None
+
+
+def pending(owned: Mapping[int, Owned]) -> set[Minute]:
+    """All minutes that are marked and not finished."""
+    return set().union(*(o.dirty.pending() for o in owned.values()))
 
 
 def adopt(left: Left, positions: Mapping[int, tuple[int, int]], remembered: int, disorder_us: int, now_us: int) -> dict[int, Owned]:

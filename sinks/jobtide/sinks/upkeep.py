@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 
+from jobtide.sinks import ownership
 from jobtide.sinks.clickhouse.history_store import HistoryStore
 from jobtide.sinks.clickhouse.rollups import Rollups
 from jobtide.sinks.history_metrics import HistoryMetrics
@@ -54,8 +55,7 @@ class Recomputing:
         """Recompute what is pending now; False if there was nothing to do. Raises Stopped."""
         settled = {p: o.dirty.settled for p, o in owned.items()}
         watermarks = {p: o.progress.watermark_us for p, o in owned.items()}
-        pending: set[Minute] = set().union(*(o.dirty.pending() for o in owned.values()))
-        self._metrics.pending_minutes = len(pending)
+        pending = ownership.pending(owned)
         done: list[Minute] = []
         if pending:
             started = time.monotonic()
@@ -63,6 +63,7 @@ class Recomputing:
             finished = {p: (settled[p], o.dirty.finish(done, settled[p])) for p, o in owned.items()}
             if any(minutes for _, minutes in finished.values()):
                 await self._patience.call("rollups", lambda: True, self._store.finished, finished)
+            self._metrics.pending_minutes = len(ownership.pending(owned))
             self._metrics.recomputed_minutes += len(done)
             self._metrics.recompute_seconds += time.monotonic() - started
         newest_left_s = max((minute for _, minute in pending.difference(done)), default=0)
