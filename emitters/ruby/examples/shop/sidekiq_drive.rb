@@ -7,8 +7,9 @@ count = Integer(ARGV.fetch(0, "100"))
 random = Random.new(Integer(ARGV.fetch(1, "7")))
 
 def push(key, klass, failures, delay_s = nil)
+  before = Process.clock_gettime(Process::CLOCK_REALTIME)
   delay_s ? klass.perform_in(delay_s, key, failures) : klass.perform_async(key, failures)
-  Shop::Oracle.write("enqueued", key, class: klass.name, delay_s: delay_s)
+  Shop::Oracle.write("enqueued", key, class: klass.name, delay_s: delay_s, before: before)
 end
 
 count.times do |number|
@@ -20,7 +21,8 @@ count.times do |number|
   else push("m-#{number}", Shop::Mail, random.rand < 0.2 ? 1 : 0)
   end
 end
+before = Process.clock_gettime(Process::CLOCK_REALTIME)
 bulk = Array.new(10) { |number| ["b-#{number}", 0] }
 Sidekiq::Client.push_bulk("class" => Shop::Invoice, "args" => bulk)
-bulk.each { |key, _| Shop::Oracle.write("enqueued", key, class: "Shop::Invoice", delay_s: nil) }
+bulk.each { |key, _| Shop::Oracle.write("enqueued", key, class: "Shop::Invoice", delay_s: nil, before: before) }
 Jobtide.close

@@ -1,17 +1,19 @@
 # frozen_string_literal: true
 
+require "jobtide/background"
 require "jobtide/errors"
 require "jobtide/guard"
 require "jobtide/moments"
 require "jobtide/orphans"
 require "jobtide/packs"
+require "jobtide/spiller"
 
 # The background thread of a process: takes events from ring, spool and orphans, delivers them, tries again, and keeps
 # time for beats.
 #
 # Started with the first event, once per process; a fork starts without it. What was taken and not acknowledged stays in
-# the window and goes again under the same numbers. While nothing can be delivered and the ring is more than half full,
-# and when the process ends so, events move to the spool.
+# the window and goes again under the same numbers. When the process ends so, it goes to the spool (what a ring that fills
+# moves there is `spiller`).
 module Jobtide
   class Flusher
     STEP = Jobtide.site("flusher.step")
@@ -20,27 +22,32 @@ module Jobtide
     FIRST_PAUSE_S = 0.1
     LONGEST_PAUSE_S = 5.0
     KNOWN_DOWN_S = 0.05 # how long a flush waits when the last delivery failed
-    SPILL_S = 0.05 # how often a ring is looked at while nothing can be delivered: far less than it takes to fill
     ORPHANS_S = 5.0
     CHILDREN_S = 0.2
     # Texts on their way; `order` is set where they come from the ring, `done` is called once they are acknowledged.
     Window = Struct.new(:texts, :order, :done)
 
-    attr_reader :awake, :beats, :spooled
+    attr_reader :awake, :beats
 
     def initialize(ring, make_transport, linger_ms, spool)
       @ring = ring
       @make_transport = make_transport
       @linger_s = linger_ms / 1000.0
       @spool = spool
+      @spiller = Spiller.new(ring, spool) if spool
       @orphans = spool&.orphans
       @orphans_s = ORPHANS_S
       @next_orphans = 0.0
       @beats = []
-      @settled = @spooled = @looks = 0
+      @settled = @looks = 0
       @lock = Mutex.new
       @signal = ConditionVariable.new
       @awake = @hurry = @stop = @down = @called = false
+    end
+
+    # Events that have been on disk.
+    def spooled
+      @spiller ? @spiller.spooled : 0
     end
 
     # Living children write their events where this finds them.
@@ -100,7 +107,7 @@ module Jobtide
         wake
         @thread.join(timeout_s)
       end
-      spill(everything: true)
+      keep_all
       @spool&.close
     end
 
@@ -133,10 +140,7 @@ module Jobtide
     end
 
     def start
-      thread = Thread.new { run }
-      thread.name = "jobtide-emitter"
-      thread.report_on_exception = false
-      thread
+      Background.start("jobtide-emitter") { run }
     end
 
     def run
@@ -169,15 +173,13 @@ module Jobtide
       @awake = true
     end
 
-    # Waits; `wake` cuts it short, even one that came just before. Whether it did.
+    # Waits; `wake` cuts it short, even one that came just before.
     def pause(seconds)
-      return false unless seconds.positive?
+      return unless seconds.positive?
 
       @lock.synchronize do
         @signal.wait(@lock, seconds) unless @called
-        called = @called
         @called = false
-        called
       end
     end
 
@@ -197,20 +199,10 @@ module Jobtide
         if attempt
           pause_s = FIRST_PAUSE_S
         else
-          wait_out(pause_s * (0.5 + (rand / 2)))
+          pause(pause_s * (0.5 + (rand / 2)))
           pause_s = [pause_s * 2, LONGEST_PAUSE_S].min
           beat
         end
-      end
-    end
-
-    # Pauses while nothing can be delivered; meanwhile a ring that fills goes to disk.
-    def wait_out(seconds)
-      deadline = Moments.monotonic_s + seconds
-      loop do
-        spill if @ring.filling?
-        left = deadline - Moments.monotonic_s
-        return if @stop || left <= 0 || pause(@spool ? [left, SPILL_S].min : left)
       end
     end
 
@@ -265,35 +257,14 @@ module Jobtide
       raise
     end
 
-    # From memory to disk: the window and, down to an empty ring, what waits. Stops where the disk has no more room.
-    def spill(everything: false)
+    # The process ends: what is not acknowledged goes to disk.
+    def keep_all
       return if @spool.nil?
 
       window = @window
-      if window&.order
-        return unless keep(window)
-
-        @window = nil
-      end
-      while (everything ? @ring.events.positive? : @ring.filling?) && (window = next_ring_window)
-        return unless keep(window)
-      end
-    end
-
-    def next_ring_window
-      records = @ring.take(WINDOW_BYTES)
-      Window.new(records.map { |record| Packs.text(record, @ring.epoch) }, records[-1].order) unless records.empty?
-    end
-
-    # False when not all of it found room: the rest stays in the window.
-    def keep(window)
-      kept = @spool.write(window.texts)
-      @spooled += kept
-      window.texts = window.texts.drop(kept)
-      return @settled = [@settled, window.order].max if window.texts.empty?
-
-      @window = window
-      false
+      @window = nil
+      @spiller.keep(window.texts) if window&.order
+      @spiller.spill(everything: true)
     end
 
     # Once per outage and cause: the events wait, and the log is the app's.

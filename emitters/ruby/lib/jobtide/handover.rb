@@ -55,7 +55,7 @@ module Jobtide
         while (records = @ring.take(64 << 10)).any?
           kept = @spool.write(records.map { |record| Packs.text(record, epoch) })
           @spooled += kept
-          records.drop(kept).each { @ring.dropped_later }
+          records.drop(kept).each { @ring.lost }
         end
       end
 

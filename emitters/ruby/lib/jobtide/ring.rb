@@ -61,6 +61,7 @@ module Jobtide
         @events += 1
         @bytes += raw.bytesize
         drop if @events > @max_events || @bytes > @max_bytes
+        crowded if @when_crowded && filling?
       end
     end
 
@@ -72,8 +73,13 @@ module Jobtide
       end
     end
 
+    # Called, in the thread of a hook, whenever the buffer has become half full.
+    def when_crowded(&called)
+      @when_crowded = called
+    end
+
     # An event that was taken found no room on disk: a hole like any other.
-    def dropped_later
+    def lost
       @lock.synchronize { @dropped += 1 }
     end
 
@@ -124,6 +130,11 @@ module Jobtide
       best = nil
       @queues.each { |queue| best = queue if !queue.empty? && (best.nil? || queue[0].order < best[0].order) }
       best
+    end
+
+    # Once per BITE events: whoever takes has begun by then.
+    def crowded
+      @when_crowded.call if (@last_order % BITE).zero? || @events == (@max_events / 2) + 1
     end
 
     def number(lane)

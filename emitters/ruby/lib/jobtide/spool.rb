@@ -28,6 +28,11 @@ module Jobtide
       Orphans.new(@directory, @target, own: @path)
     end
 
+    # Whether about that many bytes would fit. Before the first write nobody knows what others have left.
+    def room?(bytes)
+      @size + bytes <= @max_bytes
+    end
+
     # Whether something in it waits for delivery.
     def pending?
       @read < @size

@@ -144,7 +144,7 @@ module Jobtide
 
         def stopping
           worker = @worker
-          Thread.new { worker.stopping } if worker && @pid == ::Process.pid
+          Background.start("jobtide-stopping") { worker.stopping } if worker && @pid == ::Process.pid
         end
 
         def offline

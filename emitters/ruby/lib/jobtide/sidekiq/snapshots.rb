@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "json"
+require "jobtide/background"
 require "jobtide/guard"
 require "jobtide/sidekiq/payload"
 
@@ -23,9 +24,7 @@ module Jobtide
 
       def start
         require "sidekiq/api"
-        thread = Thread.new { loop { turn } }
-        thread.name = "jobtide-snapshots"
-        thread
+        Background.start("jobtide-snapshots") { loop { turn } }
       end
 
       # One look, if this process is the one that looks; then a pause.
