@@ -2,11 +2,12 @@
 PY := .venv/bin/python
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help setup up test check bars bench clean
+.PHONY: help setup setup-test up test test-ruby test-node check bars bench clean
 
 help:
 	@echo 'make up [ARGS="--demo --port 8321 --data DIR"]   start jobtide on this machine'
 	@echo 'make test     all checks and tests (what CI runs)'
+	@echo 'make test-ruby, make test-node   the tests of one emitter'
 	@echo 'make check    lint, types and layers only'
 	@echo 'make bars     the long proofs, as a table'
 	@echo 'make bench    speed, as a table; kept in tests/bench/latest.json'
@@ -23,14 +24,23 @@ check: setup
 	.venv/bin/mypy -p jobtide.streams -p jobtide.sinks -p jobtide.query -p jobtide.gateway -p jobtide.cli -p jobtide_emitter
 	.venv/bin/lint-imports --no-cache
 
-test: check
+setup-test: setup
+	@.ci/setup-test
+
+test: check test-ruby test-node
 	$(PY) -m pytest $(PYTEST_ARGS)
 
-bars: setup
+test-ruby: setup-test
+	cd emitters/ruby && rake test
+
+test-node: setup-test
+	cd emitters/node && npm test --silent
+
+bars: setup-test
 	$(PY) -m tests.proof.bars --full
 
 bench: setup
 	$(PY) -m tests.bench.run
 
 clean:
-	rm -rf .venv .cache
+	rm -rf .venv .cache emitters/node/node_modules emitters/node/dist
