@@ -57,10 +57,14 @@ class Place:
         self.port = ports.free_block(1)
         self.oracle_path = directory / "oracle.jsonl"
         rest = {name: value for name, value in os.environ.items() if not name.startswith("JOBTIDE_")}
-        self.gateway_env = rest | {"JOBTIDE_BROKER": broker, "JOBTIDE_TOPIC_PREFIX": prefix, "JOBTIDE_HTTP_PORT": str(self.port), "JOBTIDE_LOG_LEVEL": "warning"}
+        self.gateway_env = rest | {
+            "JOBTIDE_BROKER": broker, "JOBTIDE_TOPIC_PREFIX": prefix, "JOBTIDE_HTTP_PORT": str(self.port),
+            "JOBTIDE_LOG_LEVEL": "warning",
+        }  # fmt: skip
         self.ruby_env = rest | {
             "RUBYLIB": str(RUBY / "lib"), "JOBTIDE_ORACLE": str(self.oracle_path), "JOBTIDE_EMITTER_TENANT": "acme",
-            "JOBTIDE_EMITTER_URL": f"http://127.0.0.1:{self.port}/v1/events", "JOBTIDE_EMITTER_HEARTBEAT_MS": "1000", "JOBTIDE_EMITTER_SNAPSHOT_MS": "1000",
+            "JOBTIDE_EMITTER_URL": f"http://127.0.0.1:{self.port}/v1/events",
+            "JOBTIDE_EMITTER_HEARTBEAT_MS": "1000", "JOBTIDE_EMITTER_SNAPSHOT_MS": "1000",
         }  # fmt: skip
 
     @contextmanager
@@ -173,7 +177,7 @@ def settled(place: Place, jobs: int, tries: dict[str, int]) -> bool:
     """Whether each job has come to its end, by the oracle."""
     oracle = place.oracle()
     ended = sum(line["what"] == "finished" or (line["what"] == "failed" and line["attempt"] == tries[line["class"]]) for line in oracle)
-    return ended == jobs
+    return bool(ended == jobs)
 
 
 def check_counts(place: Place, tries: dict[str, int]) -> list[dict[str, Any]]:
@@ -232,9 +236,7 @@ def test_sidekiq_to_the_last_job(place: Place, redis_of_its_own: str) -> None:
 def check_times(place: Place, events: list[dict[str, Any]]) -> None:
     """Enqueue times lie within the push itself; starts and put-off times within 50 ms of the oracle, in the median of a busy machine."""
     pushes = sorted((line["before"], line["at"]) for line in place.oracle() if line["what"] == "enqueued" and line["delay_s"] is None)
-    stamps = sorted(
-        seconds(e["time"]) for e in events if e["type"] == "job.enqueued.v1" and e["data"]["attempt"] == 1 and "run_at" not in e["data"]
-    )
+    stamps = sorted(seconds(e["time"]) for e in events if e["type"] == "job.enqueued.v1" and e["data"]["attempt"] == 1 and "run_at" not in e["data"])
     assert len(stamps) == len(pushes)
     assert all(before - 0.001 <= stamp <= after + 0.001 for stamp, (before, after) in zip(stamps, pushes, strict=True))
     starts = sorted(line["at"] for line in place.oracle() if line["what"] == "started")
@@ -249,7 +251,7 @@ def check_sidekiqs_own_counters(url: str, counts: Counter[tuple[str, str]]) -> N
     import redis
 
     with redis.Redis.from_url(url) as client:
-        processed, failed = (int(str(client.get(f"stat:{name}").decode())) for name in ("processed", "failed"))  # type: ignore[union-attr]
+        processed, failed = (int(str(client.get(f"stat:{name}").decode())) for name in ("processed", "failed"))
     assert failed == sum(number for (_, what), number in counts.items() if what == "failed")
     assert processed == failed + sum(number for (_, what), number in counts.items() if what == "finished")
 

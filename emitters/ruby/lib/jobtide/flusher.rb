@@ -4,11 +4,10 @@ require "jobtide/background"
 require "jobtide/errors"
 require "jobtide/guard"
 require "jobtide/moments"
-require "jobtide/orphans"
-require "jobtide/packs"
+require "jobtide/sources"
 require "jobtide/spiller"
 
-# The background thread of a process: takes events from ring, spool and orphans, delivers them, tries again, and keeps
+# The background thread of a process: takes events from their sources, delivers them, tries again, and keeps
 # time for beats.
 #
 # Started with the first event, once per process; a fork starts without it. What was taken and not acknowledged stays in
@@ -18,14 +17,9 @@ module Jobtide
   class Flusher
     STEP = Jobtide.site("flusher.step")
     BEAT = Jobtide.site("flusher.beat")
-    WINDOW_BYTES = 256 << 10
     FIRST_PAUSE_S = 0.1
     LONGEST_PAUSE_S = 5.0
     KNOWN_DOWN_S = 0.05 # how long a flush waits when the last delivery failed
-    ORPHANS_S = 5.0
-    CHILDREN_S = 0.2
-    # Texts on their way; `order` is set where they come from the ring, `done` is called once they are acknowledged.
-    Window = Struct.new(:texts, :order, :done)
 
     attr_reader :awake, :beats
 
@@ -35,11 +29,9 @@ module Jobtide
       @linger_s = linger_ms / 1000.0
       @spool = spool
       @spiller = Spiller.new(ring, spool) if spool
-      @orphans = spool&.orphans
-      @orphans_s = ORPHANS_S
-      @next_orphans = 0.0
+      @sources = Sources.new(ring, spool)
       @beats = []
-      @settled = @looks = 0
+      @settled = 0
       @lock = Mutex.new
       @signal = ConditionVariable.new
       @awake = @hurry = @stop = @down = @called = false
@@ -52,10 +44,7 @@ module Jobtide
 
     # Living children write their events where this finds them.
     def orphans=(orphans)
-      @orphans = orphans
-      @orphans_s = CHILDREN_S
-      @next_orphans = 0.0
-      @living = true
+      @sources.children = orphans
     end
 
     # Kafka partitions, once connected; nil before, and where the receiver places events.
@@ -94,7 +83,7 @@ module Jobtide
 
     # Waits until what children that are gone have left is delivered. False as for `flush`.
     def drain(timeout_s)
-      return true unless @living
+      return true unless @sources.children?
 
       deadline = Moments.monotonic_s + timeout_s
       2.times.all? { looked?(deadline) } # one that is under way may have passed what we wait for
@@ -128,10 +117,10 @@ module Jobtide
 
     # Waits until all files have been looked through.
     def looked?(deadline)
-      looks = @looks
-      @next_orphans = 0.0
+      looks = @sources.looks
+      @sources.look
       wake
-      until @looks > looks
+      until @sources.looks > looks
         return false if Moments.monotonic_s >= deadline || @down
 
         sleep 0.001
@@ -154,7 +143,7 @@ module Jobtide
     # One turn of the thread: beats, then sleep or deliver.
     def step
       due = beat
-      if @ring.events.zero? && @window.nil? && !@spool&.pending? && !orphans_due?
+      if @window.nil? && @sources.empty?
         rest(due)
       else
         pause(@linger_s) unless @hurry || @window
@@ -168,8 +157,7 @@ module Jobtide
       @settled = [@settled, @ring.empty_order].max
       @hurry = false
       @awake = false
-      due = [due, @next_orphans].min if @orphans
-      pause(due - Moments.monotonic_s) if @ring.events.zero?
+      pause([due, @sources.due_s].min - Moments.monotonic_s) if @ring.events.zero?
       @awake = true
     end
 
@@ -193,7 +181,7 @@ module Jobtide
     def deliver
       pause_s = FIRST_PAUSE_S
       until @stop
-        @window ||= next_window
+        @window ||= @sources.take
         return if @window.nil?
 
         if attempt
@@ -204,35 +192,6 @@ module Jobtide
           beat
         end
       end
-    end
-
-    def next_window
-      records = @ring.take(WINDOW_BYTES)
-      return Window.new(records.map { |record| Packs.text(record, @ring.epoch) }, records[-1].order) unless records.empty?
-
-      spool_window || orphan_window
-    end
-
-    def spool_window
-      return unless @spool&.pending?
-
-      texts, offset = @spool.read(WINDOW_BYTES)
-      Window.new(texts, nil, -> { @spool.delivered(offset) })
-    end
-
-    def orphan_window
-      return unless orphans_due?
-
-      batch = @orphans.take(WINDOW_BYTES)
-      return Window.new(batch.texts, nil, -> { @orphans.delivered(batch) }) if batch
-
-      @next_orphans = Moments.monotonic_s + @orphans_s
-      @looks += 1
-      nil
-    end
-
-    def orphans_due?
-      @orphans && Moments.monotonic_s >= @next_orphans
     end
 
     # Tries to deliver the window once; what remains of it goes again.

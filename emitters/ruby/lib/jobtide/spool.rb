@@ -71,6 +71,13 @@ module Jobtide
       end
     end
 
+    # What waits cannot be read: the disk has damaged it.
+    def give_up
+      Jobtide.log.warn("jobtide: #{@size - @read} bytes of the spool cannot be read")
+      delivered(@size)
+      nil
+    end
+
     # The process ends: a file with nothing in it goes away, another stays for the next process.
     def close
       @lock.synchronize do
