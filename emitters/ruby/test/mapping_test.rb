@@ -1,0 +1,56 @@
+# frozen_string_literal: true
+
+require "test_helper"
+
+# The mapping vectors: what a backend's hook was given, and the exact events that must follow, in the format of
+# emitters/contract. Played against the modules that the hooks call; that real workers give them just these things is
+# tested with the real libraries.
+class MappingTest < Minitest::Test
+  include JobtideTest
+
+  FILES = [File.join(__dir__, "mappings"), File.join(JobtideTest::CONTRACT, "vectors/mappings")].freeze
+  BACKENDS = %w[sidekiq resque delayed_job active_job].freeze
+  HOST = "web-1"
+
+  def self.installed?(backend)
+    backend == "resque" || Gem::Specification.any? { |spec| spec.name == { "active_job" => "activejob" }.fetch(backend, backend) }
+  end
+
+  def play(mapping)
+    @memory = Jobtide::Transports::Memory.new(1)
+    Jobtide.configure(transport: -> { @memory }, linger_ms: 0, error_detail: "message", **mapping["settings"].transform_keys(&:to_sym))
+    player = const(mapping["backend"]).new
+    mapping["steps"].each do |step|
+      wrote = at(step["clock"]) { player.public_send(step["hook"], step["native"]) }
+      step.fetch("injects", {}).each { |part, expected| assert_equal expected, wrote[part].slice(*expected.keys) }
+    end
+    assert Jobtide.flush(5000)
+    told = @memory.events.select { |event| event["type"].start_with?("job.") }
+    assert_equal mapping["events"], (told.map { |event| event.slice("type", "time", "partitionkey", "data") })
+    no_errors
+  end
+
+  def const(backend)
+    require File.join(__dir__, "players", backend)
+    Players.const_get(backend.split("_").map(&:capitalize).join)
+  end
+
+  def at(clock, &block)
+    Jobtide::Moments.stub(:now_us, clock["wall_us"]) { Jobtide::Moments.stub(:monotonic_ns, clock["monotonic_ns"], &block) }
+  end
+
+  FILES.product(BACKENDS).each do |directory, backend|
+    path = File.join(directory, "#{backend}.json")
+    next unless File.exist?(path) && installed?(backend)
+
+    JSON.parse(File.read(path)).each { |mapping| define_method("test_#{backend}_#{mapping['name']}") { play(mapping) } }
+  end
+
+  # A vector's exception, raised, so that it has all that a real one has.
+  def self.exception(native)
+    kind = Object.const_get(native["class"])
+    raise kind, native["message"]
+  rescue Exception => e # rubocop:disable Lint/RescueException -- any class a vector names
+    e
+  end
+end
