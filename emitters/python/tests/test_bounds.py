@@ -94,7 +94,7 @@ def test_errors_of_exceptions() -> None:
         full = bounds.error_of(error, "full")
         assert (full["class"], full["message"]) == ("ValueError", "nothing left ?")
         assert "test_bounds.py" in full["backtrace"]
-        assert set(bounds.error_of(error, "message")) == {"class", "message"}
+        assert set(bounds.error_of(error, "message")) == {"class", "message", "fingerprint"}
         assert set(bounds.error_of(error, "class")) == {"class"}
     assert bounds.error_of(Nasty(), "message")["message"] == "(a Nasty that cannot be printed)"
     assert bounds.error_of(None, "full") == {"class": "Unknown"}

@@ -36,6 +36,10 @@ def test_every_setting_is_read_from_the_environment() -> None:
         "heartbeat_ms": 500,
         "stats_ms": 600,
         "error_detail": "class",
+        "error_masking": "off",
+        "args": "shop.mail",
+        "args_mask": "pin",
+        "release": "r1",
     }
     assert {f.name for f in fields(Settings)} == {*given, "broker"}
     environ = {PREFIX + name.upper(): "1" if value is True else str(value) for name, value in given.items()}

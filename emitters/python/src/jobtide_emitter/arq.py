@@ -107,7 +107,7 @@ def _observed(of: Any, name: str, function: Any, coroutine: Any) -> Any:
 
     @wraps(coroutine)
     async def observed(ctx: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        attempt = begun(of, name, function, ctx)
+        attempt = begun(of, name, function, ctx, args, kwargs)
         try:
             result = await coroutine(ctx, *args, **kwargs)
         except BaseException as error:
@@ -121,14 +121,20 @@ def _observed(of: Any, name: str, function: Any, coroutine: Any) -> Any:
 
 
 @guarded("arq.begun")
-def begun(of: Any, name: str, function: Any, ctx: dict[str, Any]) -> _Attempt | None:
+def begun(of: Any, name: str, function: Any, ctx: dict[str, Any], args: Any, kwargs: Any) -> _Attempt | None:
     """The coroutine comes next."""
     if not emitter().enabled:
         return None
     limit = of.max_tries if function.max_tries is None else function.max_tries
     job = emitter().job(SYSTEM, of.queue_name, name, ctx["job_id"], ctx["job_try"], max_attempts=limit)
     first = ctx["job_try"] == 1  # later tries: arq keeps the first enqueue only, and the retry said when it may run
-    run = emitter().job_started(job, _worker_id(), enqueued_at_us=us_of(ctx["enqueue_time"]) if first else None, run_at_us=_run_at_us(ctx, first))
+    run = emitter().job_started(
+        job,
+        _worker_id(),
+        enqueued_at_us=us_of(ctx["enqueue_time"]) if first else None,
+        run_at_us=_run_at_us(ctx, first),
+        args_preview=emitter().preview(job, args, kwargs),
+    )
     attempt = _open[job.id] = _Attempt(run, ctx["score"], limit)
     return attempt
 

@@ -14,6 +14,8 @@ from zlib import crc32
 
 import orjson
 
+from jobtide_emitter.masking import NAMES_CODE, fingerprint, masked, masked_backtrace
+
 MAX_EVENT_BYTES = 32 * 1024
 NUMBER_BYTES = 256  # room for id, epoch, lane and seq, which come later
 MAX_NAME_CHARS = 256
@@ -74,8 +76,8 @@ def milliseconds(us: int) -> float:
     return min(max(us, 0) / 1000, MAX_MS)
 
 
-def error_of(error: BaseException | None, detail: str, *, backtrace: str | None = None) -> dict[str, str]:
-    """The contract's `error` of an exception. `detail` is the setting: class, message or full.
+def error_of(error: BaseException | None, detail: str, masking: str = "strict", *, backtrace: str | None = None) -> dict[str, str]:
+    """The contract's `error` of an exception. `detail` and `masking` are the settings.
 
     `backtrace` is the text the backend made already; without it one is made here.
     """
@@ -83,12 +85,19 @@ def error_of(error: BaseException | None, detail: str, *, backtrace: str | None 
         return {"class": "Unknown"}
     facts = {"class": name(class_of(type(error)))}
     if detail != "class":
-        facts["message"] = encodable(printed(error))[:MAX_MESSAGE_CHARS]
+        facts.update(message_of(facts["class"], printed(error), masking, isinstance(error, NAMES_CODE)))
     if detail == "full":
-        text = backtrace if backtrace is not None else _backtrace(error)
+        text = backtrace if backtrace is not None else _backtrace(error, masking)
         if text:
-            facts["backtrace"] = encodable(text)[-MAX_BACKTRACE_CHARS:]
+            text = encodable(text)[-4 * MAX_BACKTRACE_CHARS :]  # what is masked below is bounded too
+            facts["backtrace"] = masked_backtrace(text, masking, names_code=isinstance(error, NAMES_CODE))[-MAX_BACKTRACE_CHARS:]
     return facts
+
+
+def message_of(error_class: str, text: str, masking: str, names_code: bool = False) -> dict[str, str]:
+    """`message`, masked, and the `fingerprint` of class and message."""
+    message = masked(encodable(text)[: 2 * MAX_MESSAGE_CHARS], masking, names_code=names_code)[:MAX_MESSAGE_CHARS]
+    return {"message": message, "fingerprint": fingerprint(error_class, message)}
 
 
 def class_of(kind: type) -> str:
@@ -96,9 +105,13 @@ def class_of(kind: type) -> str:
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
-def _backtrace(error: BaseException) -> str:
+def _backtrace(error: BaseException, masking: str) -> str:
     if error.__traceback__ is None:
         return ""
+    if masking != "off":  # without reading any source
+        frames = traceback.StackSummary.extract(traceback.walk_tb(error.__traceback__), limit=-MAX_FRAMES, lookup_lines=False)
+        text = "".join(f'  File "{frame.filename}", line {frame.lineno}, in {frame.name}\n' for frame in frames)
+        return f"Traceback (most recent call last):\n{text}{class_of(type(error))}: {printed(error)}\n"
     return "".join(traceback.format_exception(error, limit=-MAX_FRAMES, chain=False))
 
 

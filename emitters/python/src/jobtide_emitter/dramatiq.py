@@ -104,7 +104,9 @@ class JobtideMiddleware(Middleware):
         enqueued_us = _us(message.options.get(ENQUEUED_AT))
         if enqueued_us is None:  # enqueued by somebody without our hook
             enqueued_us = message.options.get("requeue_timestamp", message.message_timestamp) * 1000
-        run = emitter().job_started(job, _worker_id(), enqueued_at_us=enqueued_us, run_at_us=_us(message.options.get(RUN_AT)))
+        run_at_us = _us(message.options.get(RUN_AT))
+        preview = emitter().preview(job, message.args, message.kwargs)
+        run = emitter().job_started(job, _worker_id(), enqueued_at_us=enqueued_us, run_at_us=run_at_us, args_preview=preview)
         current.run = run
         queue = run.job.facts["queue"]
         self._held[message.message_id] = Held(queue, run.job.id, run.job.attempt, text_of(run.started_us))

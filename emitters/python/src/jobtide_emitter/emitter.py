@@ -21,6 +21,7 @@ from jobtide_emitter.flusher import Flusher
 from jobtide_emitter.guard import guarded
 from jobtide_emitter.jobs import Job, JobEvents
 from jobtide_emitter.lanes import lane_of
+from jobtide_emitter.masking import Arguments
 from jobtide_emitter.moments import now_us, text_of
 from jobtide_emitter.relay import ParentGone, Relay
 from jobtide_emitter.ring import Rank, Record, Ring
@@ -43,6 +44,7 @@ class Emitter(JobEvents):
         self.enabled = not settings.disabled and (settings.active or make_transport is not None)
         self.accept = self._buffer  # where a serialised event goes: the ring, or the parent's
         self.truncated = 0
+        self.arguments = Arguments(settings.args, settings.args_mask)
         self._series = {}
         self._make_transport = make_transport or (lambda: transport_class(settings)(settings))
         self._preload = None if make_transport is not None else partial(transport_class, settings)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from jobtide_emitter import bounds
 from jobtide_emitter.guard import guarded
 from jobtide_emitter.lanes import lane_of
+from jobtide_emitter.masking import Arguments
 from jobtide_emitter.moments import now_us, text_of
 from jobtide_emitter.ring import Rank
 from jobtide_emitter.runs import Run
@@ -47,6 +48,7 @@ class JobEvents(ABC):
     """The events of jobs; the emitter is one. No method here waits or does I/O."""
 
     settings: Settings
+    arguments: Arguments
     _series: dict[tuple[str, str, str], tuple[dict[str, Any], str]]
 
     @abstractmethod
@@ -101,20 +103,23 @@ class JobEvents(ABC):
         at_us: int | None = None,
         enqueued_at_us: int | None = None,
         run_at_us: int | None = None,
+        args_preview: str | None = None,
     ) -> Run:
-        """A worker begins the attempt. Returns the run, which ends it."""
+        """A worker begins the attempt. Returns the run, which ends it. `args_preview` is from `preview`, masked."""
         started_us = now_us() if at_us is None else at_us
         run = Run(self, job, bounds.name(worker_id), started_us)
-        self._say_started(run, enqueued_at_us, run_at_us)
+        self._say_started(run, enqueued_at_us, run_at_us, args_preview)
         return run
 
     @guarded("emitter.job_started")
-    def _say_started(self, run: Run, enqueued_at_us: int | None, run_at_us: int | None) -> None:
+    def _say_started(self, run: Run, enqueued_at_us: int | None, run_at_us: int | None, args_preview: str | None) -> None:
         data = {**run.job.facts, "worker_id": run.worker_id}
         if enqueued_at_us is not None:
             data["enqueued_at"] = text_of(enqueued_at_us)
         if run_at_us is not None:
             data["run_at"] = text_of(run_at_us)
+        if args_preview is not None:
+            data["args_preview"] = args_preview
         self.put(run.job, "job.started.v1", Rank.STEP, data, run.started_us)
 
     def run_of(self, job: Job, worker_id: str, started_us: int | None) -> Run:
@@ -146,11 +151,20 @@ class JobEvents(ABC):
         data = {**job.facts, "reason": bounds.name(reason), **more}
         self.put(job, "job.discarded.v1", Rank.END, data, at_us)
 
+    def preview(self, job: Job, args: Any, kwargs: Any) -> str | None:
+        """The arguments of a job as far as the settings let them out; None by default."""
+        return None if self.arguments.off else _preview(self.arguments, job.facts["job_class"], args or (), kwargs or {})
+
     def error(self, error: BaseException | None, *, backtrace: str | None = None) -> dict[str, str]:
         """An exception as `error` data, with as much as the setting `error_detail` lets out."""
-        return _error_of(error, self.settings.error_detail, backtrace) or {"class": "Unknown"}
+        return _error_of(error, self.settings.error_detail, self.settings.error_masking, backtrace) or {"class": "Unknown"}
+
+
+@guarded("emitter.preview")
+def _preview(arguments: Arguments, job_class: str, args: Any, kwargs: Any) -> str | None:
+    return arguments.preview(job_class, args, kwargs)
 
 
 @guarded("emitter.error")
-def _error_of(error: BaseException | None, detail: str, backtrace: str | None) -> dict[str, str]:
-    return bounds.error_of(error, detail, backtrace=backtrace)
+def _error_of(error: BaseException | None, detail: str, masking: str, backtrace: str | None) -> dict[str, str]:
+    return bounds.error_of(error, detail, masking, backtrace=backtrace)

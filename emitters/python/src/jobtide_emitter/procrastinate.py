@@ -97,7 +97,8 @@ def begun(_worker: Any, context: Any) -> Run | None:
         return None
     record = context.job
     run_at_us = None if record.scheduled_at is None else us_of(record.scheduled_at)
-    run = emitter().job_started(_job(record, str(record.id)), _worker_id(), run_at_us=run_at_us)
+    job = _job(record, str(record.id))
+    run = emitter().job_started(job, _worker_id(), run_at_us=run_at_us, args_preview=emitter().preview(job, (), record.task_kwargs))
     _open[run.job.id] = run
     _run.set(run)
     return run

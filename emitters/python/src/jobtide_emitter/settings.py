@@ -50,6 +50,13 @@ class Settings:
     heartbeat_ms: int = _setting(10_000, "time between two heartbeats of a worker")
     stats_ms: int = _setting(10_000, "time between two emitter.stats of a process")
     error_detail: str = _setting("full", "what leaves of an error: class, message, or full (with backtrace)")
+    error_masking: str = _setting("strict", "what is masked in messages and backtraces: strict (secrets, quoted values, source), secrets, or off")
+    args: str = _setting("", "job classes whose arguments may leave, masked: name[,name]; * is all")
+    args_mask: str = _setting(
+        "passw,pwd,secret,token,api_key,apikey,authorization,credential,cookie,card,cvv,iban,ssn",
+        "names of arguments that are masked, as parts of the name",
+    )
+    release: str = _setting("", "the release that runs, told once by each worker as it starts: deploy.marked")
 
     def __post_init__(self) -> None:
         _check(self)
@@ -110,6 +117,7 @@ def _check(s: Settings) -> None:
     need(bool(s.topic), "topic", "name the Kafka topic")
     need(s.client in ("auto", "confluent", "aiokafka"), "client", "use confluent, aiokafka or auto")
     need(s.error_detail in ("class", "message", "full"), "error_detail", "use class, message or full")
+    need(s.error_masking in ("strict", "secrets", "off"), "error_masking", "use strict, secrets or off")
     need(
         s.security_protocol in ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
         "security_protocol",

@@ -103,7 +103,9 @@ class JobtideMiddleware(TaskiqMiddleware):
         enqueued_us = us_of_text(enqueued_at) if isinstance(enqueued_at, str) else None
         delay_s = message.labels.get("delay")
         run_at_us = enqueued_us + int(float(delay_s) * 1_000_000) if enqueued_us is not None and delay_s is not None else None
-        run = emitter().job_started(self.job(message), _worker_id(), enqueued_at_us=enqueued_us, run_at_us=run_at_us)
+        job = self.job(message)
+        preview = emitter().preview(job, message.args, message.kwargs)
+        run = emitter().job_started(job, _worker_id(), enqueued_at_us=enqueued_us, run_at_us=run_at_us, args_preview=preview)
         attempt = _Attempt(run, _current.get())
         self._open[id(attempt)] = attempt
         _current.set(attempt)

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from jobtide_emitter import bounds
 from jobtide_emitter.broadcasts import Held, worker_slices
 from jobtide_emitter.moments import now_us
-from jobtide_emitter.ring import Rank
+from jobtide_emitter.ring import UNNUMBERED, Rank
 from jobtide_emitter.settings import Settings
 
 _STATM = Path("/proc/self/statm")
@@ -52,6 +52,7 @@ class Worker:
         settings = emitter.settings
         self._emitter = emitter
         self._held = held
+        self._release = bounds.name(settings.release) if settings.release else ""
         self._interval_s = settings.heartbeat_ms / 1000
         self._facts: dict[str, Any] = {
             "tenant": settings.tenant,
@@ -87,10 +88,22 @@ class Worker:
         if not self._emitter.reach():
             return now + 1.0
         self._say_steps()
+        self._say_release()
         if now >= self._next_beat:
             self._next_beat = now + self._interval_s
             self._say("worker.heartbeat.v1", Rank.BEAT, self._usage(now), now_us())
         return self._next_beat
+
+    def _say_release(self) -> None:
+        """The release that this worker runs, to every partition."""
+        release, self._release = self._release, ""
+        if not release:
+            return
+        partitions = self._emitter.partitions
+        tenant, system = self._facts["tenant"], self._facts["system"]
+        for lane in (UNNUMBERED,) if partitions is None else range(partitions):
+            data = {"release": release, "system": system}
+            self._emitter.emit("deploy.marked.v1", data, partitionkey=tenant, lane=lane, subject=release, at_us=now_us(), rank=Rank.END)
 
     def end(self) -> None:
         """The worker is gone: said at once, in the thread that ends the process."""

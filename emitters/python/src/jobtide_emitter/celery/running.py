@@ -27,7 +27,7 @@ def run_of(request: Any) -> Run | None:
 
 
 @guarded("celery.prerun")
-def prerun(task: Any, **_: Any) -> None:
+def prerun(task: Any, args: Any = None, kwargs: Any = None, **_: Any) -> None:
     """The body comes next."""
     if not emitter().enabled:
         return
@@ -38,7 +38,13 @@ def prerun(task: Any, **_: Any) -> None:
     setattr(
         request,
         _RUN,
-        emitter().job_started(job, worker_id, enqueued_at_us=enqueued_us_of(request), run_at_us=us_or_none(request.eta)),
+        emitter().job_started(
+            job,
+            worker_id,
+            enqueued_at_us=enqueued_us_of(request),
+            run_at_us=us_or_none(request.eta),
+            args_preview=emitter().preview(job, args, kwargs),
+        ),
     )
 
 

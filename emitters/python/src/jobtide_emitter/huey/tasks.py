@@ -69,7 +69,8 @@ def begun(huey: Any, task: Any, *_: Any) -> Any:
         return before
     stamp = stamps.of(task) or stamps.NONE
     job = _job(huey, task, stamp)
-    run = emitter().job_started(job, worker_id(), enqueued_at_us=stamp.enqueued_us or None, run_at_us=_eta_us(huey, task))
+    run_at_us, preview = _eta_us(huey, task), emitter().preview(job, task.args, task.kwargs)
+    run = emitter().job_started(job, worker_id(), enqueued_at_us=stamp.enqueued_us or None, run_at_us=run_at_us, args_preview=preview)
     _current.run = run
     _held[task.id] = Held(huey.name, run.job.id, run.job.attempt, text_of(run.started_us))
     return before

@@ -35,11 +35,13 @@ def started(job: Any) -> None:
         return
     with contextlib.suppress(DeserializationError, ImportError, AttributeError, ValueError):
         job.func  # noqa: B018  it is a property that imports
+    named = job_of(job, state.attempts)
     state.run = emitter().job_started(
-        job_of(job, state.attempts),
+        named,
         job.worker_name or "unknown",
         enqueued_at_us=enqueued_us_of(job),
         run_at_us=state.run_at_us,
+        args_preview=None if emitter().arguments.off else emitter().preview(named, job.args, job.kwargs),
     )
 
 
@@ -151,5 +153,5 @@ def _error_of(text: str) -> dict[str, str]:
     found = _LAST_LINE.match(text.strip().rpartition("\n")[2])
     facts = {"class": bounds.name(found.group(1)) if found else "Unknown"}
     if detail != "class" and found and found.group(2):
-        facts["message"] = bounds.encodable(found.group(2))[: bounds.MAX_MESSAGE_CHARS]
+        facts.update(bounds.message_of(facts["class"], found.group(2), emitter().settings.error_masking))
     return facts
