@@ -131,6 +131,14 @@ async def test_more_entries_than_one_call_takes(hot: FakeHotState | RealHotState
     assert await hot.stored("series", "acme") == {e.field: (e.version, e.value) for e in entries}
 
 
+async def test_names_what_is_stored(hot: FakeHotState | RealHotState) -> None:
+    worker = HotWrite("workers", "acme", field("production", "celery", "w1"), 1, b"{}")
+    progress = HotWrite("progress", "", field(0), 1, b"{}")
+    await hot.write([series(1, b"1"), series(1, b"1", tenant="other"), worker, progress, series(1, b"1", name="gone")])
+    await hot.write([series(2, None, name="gone")])
+    assert sorted(await hot.fields()) == [("series", "acme", SERIES), ("series", "other", SERIES), ("workers", "acme", worker.field)]
+
+
 async def test_says_once_that_everything_is_lost(hot: FakeHotState | RealHotState) -> None:
     assert await hot.lost_everything()
     assert not await hot.lost_everything()

@@ -1,9 +1,9 @@
 """The hot state in memory: the same promises as Redis, held to them by `tests/conformance/test_hot_state.py`."""
 
 import orjson
-from jobtide.sinks.keys import Keys, parse, stored
+from jobtide.sinks.keys import KINDS, Keys, parse, stored
 from jobtide.streams.errors import TransientError
-from jobtide.streams.snapshots import HotWrite, SnapshotKind
+from jobtide.streams.snapshots import Field, HotWrite, SnapshotKind
 
 
 class FakeHotState:
@@ -38,6 +38,12 @@ class FakeHotState:
         self._answer()
         lost, self._empty = self._empty, False
         return lost
+
+    async def fields(self) -> list[Field]:
+        self._answer()
+        return [
+            (kind, tenant, name) for tenant in sorted(self.tenants) for kind in KINDS for name in self.hashes.get(self.keys.hash(kind, tenant), {})
+        ]
 
     async def close(self) -> None:
         pass

@@ -17,9 +17,8 @@ from typing import Any
 import msgspec
 import redis.asyncio
 from jobtide.query.mirror import Entry, Mirror
-from jobtide.sinks.keys import PROGRESS, Keys, parse
+from jobtide.sinks.keys import KINDS, PROGRESS, Keys, parse
 from jobtide.streams.settings import Settings
-from jobtide.streams.snapshots import SnapshotKind
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -37,7 +36,6 @@ REWRITTEN_AFTER_S = 2.0
 EMPTY_FOR_S = 10.0
 SCAN_COUNT = 500
 
-KINDS: tuple[SnapshotKind, ...] = ("series", "queues", "workers", "ledger")
 UNWRITTEN = "no stream worker has written to it"
 
 _Message = list[tuple[str, str, msgspec.Raw]]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from jobtide.streams.snapshots import SEPARATOR, SnapshotKind
 
 PROGRESS: SnapshotKind = "progress"
+KINDS: tuple[SnapshotKind, ...] = ("series", "queues", "workers", "ledger")  # those that belong to a tenant
 
 
 @dataclass(frozen=True, slots=True)

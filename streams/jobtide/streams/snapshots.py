@@ -132,6 +132,9 @@ class ProgressSnapshot(msgspec.Struct):
     rejected: int = 0
 
 
+Field = tuple[SnapshotKind, str, str]  # kind, tenant, field: where one value is kept
+
+
 class HotWrite(msgspec.Struct):
     """One absolute value: kept only if `version` is not older than what is stored. `value` is JSON; None removes the field."""
 
@@ -149,6 +152,10 @@ class HotStateSink(Protocol):
 
     async def lost_everything(self) -> bool:
         """True, once, after the store came up empty: everything has to be written again."""
+        ...
+
+    async def fields(self) -> list[Field]:
+        """The names of everything stored but progress. For once after a take-over: it looks at all of it."""
         ...
 
     async def close(self) -> None: ...

@@ -13,10 +13,10 @@ from importlib import resources
 from typing import Any
 
 import redis.asyncio
-from jobtide.sinks.keys import Keys
+from jobtide.sinks.keys import KINDS, Keys
 from jobtide.streams.errors import StoreRejected, TransientError
 from jobtide.streams.settings import Settings
-from jobtide.streams.snapshots import HotWrite
+from jobtide.streams.snapshots import Field, HotWrite
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
@@ -77,6 +77,19 @@ class RedisHotState:
         lost = boot != self._boot
         self._boot = boot
         return lost
+
+    async def fields(self) -> list[Field]:
+        """The names of everything stored but progress. Raises TransientError."""
+        found: list[Field] = []
+        try:
+            tenants: Any = await self._redis.smembers(self._keys.tenants)
+            for tenant in sorted(name.decode() for name in tenants):
+                for kind in KINDS:
+                    names: Any = await self._redis.hkeys(self._keys.hash(kind, tenant))
+                    found += [(kind, tenant, name.decode()) for name in names]
+        except (RedisError, OSError) as error:
+            raise _translated(error) from error
+        return found
 
     async def close(self) -> None:
         await self._redis.aclose()

@@ -1,7 +1,8 @@
 """Stage 2 in a worker: partitions of job.panes in, hot state out.
 
 It has no checkpoint: panes are absolute, so its state is whatever the last 70 minutes of the log say. A partition is taken over by reading
-them again, and while the store is away the newest value of each field is kept and written when it is back.
+them again, and while the store is away the newest value of each field is kept and written when it is back. What an earlier owner has left
+in the store and the log no longer speaks of is removed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from jobtide.streams.settings import Settings
 from jobtide.streams.snapshots import HotStateSink, HotWrite
 from jobtide.streams.topics import PANES
 from jobtide.streams.windows.fold import WindowFold
+from jobtide.streams.windows.strangers import strangers
 
 REPLAY_MS = 70 * 60_000  # an hour's windows, and how late a pane may be revised
 RETRY_S = 1.0
@@ -36,6 +38,7 @@ class Stage2(Stage):
         self._pending: dict[tuple[str, str, str], HotWrite] = {}  # not yet in the store: the newest of each field
         self._away_since_s: float | None = None
         self._writing = asyncio.Lock()
+        self._taken_over = False  # since then the store was not looked through for what earlier owners left
 
     # -- ownership
 
@@ -43,7 +46,7 @@ class Stage2(Stage):
         started, self._pending = monotonic(), {}
         folds = {p: WindowFold(p) for p in partitions}
         count = await self._replay(folds) if folds else 0
-        self.folds = folds
+        self.folds, self._taken_over = folds, True
         log.info("replayed %d records of %d panes partitions in %.1f s", count, len(folds), monotonic() - started)
 
     async def _replay(self, folds: dict[int, WindowFold]) -> int:
@@ -115,9 +118,21 @@ class Stage2(Stage):
         if pending is self._pending:  # not released meanwhile
             self._pending = {}
             self.durable.update({partition: version + 1 for partition, version in versions.items()})
+        if self._taken_over:
+            await self._remove_strangers()
         if self._away_since_s is not None:
             log.info("hot state is back")
             self._away_since_s = None
+
+    async def _remove_strangers(self) -> None:
+        stored, folds = await self.sink.fields(), self.folds
+        versions = {partition: self.next_offset(partition) - 1 for partition in folds}
+        removals = strangers(stored, folds, versions, self.settings.partitions)
+        if removals:
+            log.info("removing %d values that were over while nobody looked", len(removals))
+            await self.sink.write(list(removals))
+        if folds is self.folds:  # not taken over once more meanwhile
+            self._taken_over = False
 
     async def flush(self) -> None:
         await self.publish()

@@ -35,6 +35,9 @@ class Board(ABC, Generic[Entry]):
     def heard_us(self, entry: Entry) -> int:
         """When the entry was last heard of."""
 
+    def holds(self, key: Key) -> bool:
+        return key in self._entries or key in self._changed
+
     def touch(self, key: Key) -> None:
         self._changed[key] = None
 

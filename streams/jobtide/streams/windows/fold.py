@@ -13,7 +13,7 @@ import msgspec
 from jobtide.streams.folds.notices import Notice
 from jobtide.streams.folds.panes import MINUTE_US, SECOND_US
 from jobtide.streams.folds.records import GAUGE, LEDGER, PANE, QUEUE, SEPARATOR, TICK, WORKER, LedgerRecord, Tick
-from jobtide.streams.snapshots import HotWrite
+from jobtide.streams.snapshots import HotWrite, SnapshotKind
 from jobtide.streams.windows.boards import encode
 from jobtide.streams.windows.ledgers import Ledgers
 from jobtide.streams.windows.queues import Queues
@@ -154,6 +154,13 @@ class WindowFold:
                 value = encode(series.snapshot(at_us, second))
                 out.append(HotWrite("series", series.key.tenant, series.field, version, value))
         return out
+
+    def holds(self, kind: SnapshotKind, tenant: str, field: str) -> bool:
+        """Whether this is something the fold knows, and so takes out of the hot state itself when it is over."""
+        if kind == "series":
+            return f"{tenant}{SEPARATOR}{field}".encode() in self._series
+        boards = {board.kind: board for board in (self._workers, self._queues, self._ledgers)}
+        return kind in boards and boards[kind].holds((tenant, *field.split(SEPARATOR)))
 
     def touch_all(self) -> None:
         """The hot state lost everything: tell all of it again."""
