@@ -46,6 +46,7 @@ def has_gem(name: str) -> bool:
 
 
 needs_sidekiq = pytest.mark.skipif(not has_gem("sidekiq"), reason="ruby-sidekiq is not installed")
+needs_ffi = pytest.mark.skipif(not has_gem("ffi"), reason="ruby-ffi is not installed")
 needs_delayed_job = pytest.mark.skipif(not has_gem("delayed_job_active_record"), reason="ruby-delayed-job-active-record is not installed")
 
 
@@ -287,3 +288,25 @@ def test_delayed_job_to_the_last_job(place: Place) -> None:
         events = check_counts(place, DELAYED_TRIES)
     check_lanes(events, epochs=2)
     assert {event["type"] for event in events} >= {"worker.online.v1", "worker.stopping.v1", "worker.offline.v1"}
+
+
+STRAIGHT = """
+require "jobtide"
+emitter = Jobtide.emitter
+emitter.worker("cron", "w1", queues: ["q"], concurrency: 1) { [] }
+1000.times { |number| emitter.job_enqueued(emitter.job("cron", "q", "C", number.to_s)) }
+exit!(1) unless emitter.flush(30_000)
+Jobtide.close(10_000)
+exit!(Jobtide.errors)
+"""
+
+
+@needs_ffi
+def test_straight_into_kafka_without_a_gateway(place: Place) -> None:
+    """librdkafka through ffi: every event in the partition of its lane, every number there, a clean end in every partition."""
+    place.ruby_env.pop("JOBTIDE_EMITTER_URL")
+    place.ruby("-e", STRAIGHT, JOBTIDE_EMITTER_BROKER=place.broker, JOBTIDE_EMITTER_TOPIC=f"{place.prefix}job.events", JOBTIDE_EMITTER_CLIENT="ffi")
+    events = place.events()
+    assert told(events) == {("C", "enqueued"): 1000}
+    check_lanes(events, epochs=1)
+    assert sum(event["type"] == "worker.offline.v1" for event in events) == PARTITIONS
