@@ -131,6 +131,26 @@ if defined?(Sidekiq)
       assert_equal '[{"password":"***","user":"ann"}]', preview
     end
 
+    # ActiveJob above, both layers' hooks: told once, under one identity, whoever tries again.
+    def test_active_job_on_top
+      require "active_job_jobs"
+      ActiveJobJobs.on(:sidekiq)
+      ActiveJobJobs::Retried.perform_later # ActiveJob schedules a retry, gives up, and Sidekiq retries
+      run_next
+      Sidekiq::Client.push(JSON.parse(SidekiqHarness.redis.sets["schedule"][0][1]))
+      run_next
+      Sidekiq::Client.push(JSON.parse(SidekiqHarness.redis.sets["retry"][0][1]))
+      run_next
+      attempts = flushed.group_by { |event| event["data"]["attempt"] }.transform_values { |events| events.map { |event| event["type"][/\Ajob\.(\w+)/, 1] }.sort }
+      assert_equal %w[enqueued failed retry_scheduled started], attempts[1]
+      assert_equal %w[enqueued failed retry_scheduled scheduled started], attempts[2]
+      assert_equal %w[enqueued failed retry_scheduled started], attempts[3]
+      assert_equal [["ActiveJobJobs::Retried", "sidekiq", "default"]], flushed.map { |event| event["data"].values_at("job_class", "system", "queue") }.uniq
+      assert_equal 1, flushed.map { |event| event["partitionkey"] }.uniq.size
+      assert_equal ["web-1:4242:abc"], flushed.map { |event| event["data"]["worker_id"] }.compact.uniq
+      no_errors
+    end
+
     # Sidekiq 6.5 and later: the time of a retry is only in what goes to Redis.
     def test_a_watched_connection_passes_everything_on
       decision = Jobtide::Sidekiq::Retrying::Decision.new
