@@ -9,7 +9,7 @@ export const PREFIX = "JOBTIDE_EMITTER_";
 
 type Value = string | number | boolean;
 
-const MASKED = "password,passwd,secret,token,api_key,authorization,card,cvv,ssn";
+const MASKED = "passw,pwd,secret,token,api_key,apikey,authorization,credential,cookie,card,cvv,iban,ssn";
 
 /** name: [default, meaning]; the README's table is checked against it. Names in the environment: capitals with `_`. */
 export const KNOWN = {

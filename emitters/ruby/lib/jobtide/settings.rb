@@ -41,7 +41,7 @@ module Jobtide
       snapshot_ms: [10_000, "time between two queue.snapshot, from one worker of all"],
       error_detail: ["full", "what leaves of an error: class, message, or full (with backtrace)"],
       args: ["", "job classes whose arguments may leave, masked: Class[,Class]; * is all"],
-      args_mask: ["password,passwd,secret,token,api_key,authorization,card,cvv,ssn", "names of arguments that are masked, as parts of the name"]
+      args_mask: ["passw,pwd,secret,token,api_key,apikey,authorization,credential,cookie,card,cvv,iban,ssn", "names of arguments that are masked, as parts of the name"]
     }.freeze
 
     LEAST = {
