@@ -70,7 +70,10 @@ module SidekiqHarness
 
     def reset
       @performed = []
+      Thread.current[:jobtide_sidekiq] = nil # what an earlier test ran in this thread
       @redis = redis = RememberingRedis.new
+      Sidekiq.singleton_class.send(:remove_method, :redis, :redis_pool) if @replaced # else a warning for each test
+      @replaced = true
       Sidekiq.define_singleton_method(:redis) { |&block| block.call(redis) }
       Sidekiq.define_singleton_method(:redis_pool) { redis }
       Sidekiq.logger.level = Logger::FATAL
