@@ -151,6 +151,16 @@ if defined?(Sidekiq)
       no_errors
     end
 
+    # Later versions write the retry without telling us when: what is left from this attempt would be wrong.
+    def test_the_time_an_attempt_was_put_off_to_is_not_the_next_ones
+      msg = { "class" => "X", "jid" => "j9", "args" => [], "queue" => "default", Jobtide::Sidekiq::Payload::RUN_AT => 1_795_341_600.5 }
+      Jobtide::Sidekiq::Retrying.before(msg, "default", RuntimeError.new("x"))
+      refute msg.key?(Jobtide::Sidekiq::Payload::RUN_AT)
+      assert_equal "2026-11-22T10:00:00.500000Z", flushed[0]["data"]["run_at"]
+    ensure
+      Jobtide::Sidekiq::Retrying.decided
+    end
+
     # Sidekiq 6.5 and later: the time of a retry is only in what goes to Redis.
     def test_a_watched_connection_passes_everything_on
       decision = Jobtide::Sidekiq::Retrying::Decision.new
