@@ -68,6 +68,7 @@ class Shop:
             "JOBTIDE_EMITTER_BROKER": self.kafka,
             "JOBTIDE_EMITTER_TOPIC": self.topic,
             "JOBTIDE_EMITTER_HEARTBEAT_MS": "1000",
+            "JOBTIDE_EMITTER_SNAPSHOT_MS": "500",
             **self.settings,
         }
 

@@ -95,6 +95,9 @@ def test_the_emitter_tells_what_the_jobs_did(make: Make, backend: str) -> None:
     assert_whole(events)
     for kind in ("worker.online", "worker.stopping", "worker.offline"):
         assert sorted(event["lane"] % 8 for event in of(events, kind)) == list(range(8))
+    if backend not in ("taskiq", "procrastinate"):
+        assert {(event["data"]["system"], event["data"]["queue"]) for event in of(events, "queue.snapshot")} == {(backend, "shop")}
+        assert any(event["data"]["ready"] for event in of(events, "queue.snapshot"))
     assert len({event["data"]["worker_id"] for event in of(events, "worker.online")}) == 1
     assert {event["data"]["worker_id"] for event in of(events, "job.started")} == {
         event["data"]["worker_id"] for event in of(events, "worker.online")
@@ -190,6 +193,20 @@ def test_celery_a_killed_pool_process_is_reported_by_the_worker(make: Make) -> N
     (started,) = of(shop.events(), "job.started")
     assert failed["data"]["worker_id"] == started["data"]["worker_id"]
     assert abs(us(failed, "started_at") - us(started)) < 200_000
+
+
+def test_celery_beat_tells_what_it_enqueues(make: Make) -> None:
+    shop = make("celery")
+    beat = [sys.executable, "-m", "celery", "-A", "beat_app", "beat", "--loglevel=WARNING", f"--schedule={shop.directory / 'beat'}"]
+    with shop.worker():
+        with shop.worker([*beat, "--pidfile="]):
+            until(lambda: len(shop.lines("left")) >= 3)
+        until(lambda: len(of(shop.events(), "job.enqueued")) == len(shop.lines("left")))
+    events = shop.events()
+    enqueued, started = by_key(events, "job.enqueued"), by_key(events, "job.started")
+    assert set(enqueued) == set(started) == {(line["job_id"], 1) for line in shop.lines("left")}
+    assert {event["source"] for event in enqueued.values()}.isdisjoint({event["source"] for event in started.values()})
+    assert_whole(events)
 
 
 def test_celery_a_hard_time_limit_is_reported_by_the_worker(make: Make) -> None:

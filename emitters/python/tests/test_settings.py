@@ -34,6 +34,7 @@ def test_every_setting_is_read_from_the_environment() -> None:
         "flush_timeout_ms": 3,
         "request_timeout_ms": 400,
         "heartbeat_ms": 500,
+        "snapshot_ms": 700,
         "stats_ms": 600,
         "error_detail": "class",
         "error_masking": "off",

@@ -23,6 +23,8 @@ from jobtide_emitter.guard import guarded
 from jobtide_emitter.moments import now_us, text_of, us_of
 from jobtide_emitter.patching import Patches
 from jobtide_emitter.process import emitter, prepare
+from jobtide_emitter.queues import watched
+from jobtide_emitter.queues.of_arq import ArqCounts
 from jobtide_emitter.runs import Run
 from jobtide_emitter.workers import Worker
 
@@ -215,6 +217,8 @@ def online(of: Any, *_: Any, **__: Any) -> None:
     """Before Worker.main."""
     _open.clear()
     _current[:] = [emitter().worker(SYSTEM, _worker_id(), [of.queue_name], of.max_jobs, held, arq.VERSION)]
+    if of.redis_settings is not None and not of.redis_settings.sentinel:
+        watched(emitter(), lambda: ArqCounts(of.redis_settings), [of.queue_name])
 
 
 def held() -> list[Held]:

@@ -20,6 +20,8 @@ from jobtide_emitter.guard import guarded
 from jobtide_emitter.jobs import Job
 from jobtide_emitter.moments import now_us, text_of, us_of_text
 from jobtide_emitter.process import emitter, prepare
+from jobtide_emitter.queues import watched
+from jobtide_emitter.queues.of_dramatiq import DramatiqCounts
 from jobtide_emitter.runs import Run
 from jobtide_emitter.workers import Worker
 
@@ -173,6 +175,8 @@ class JobtideMiddleware(Middleware):
         queues = sorted(worker.consumer_whitelist or broker.get_declared_queues())
         version = dramatiq.__version__
         self._worker = emitter().worker(SYSTEM, _worker_id(), queues, worker.worker_threads, self.held, version)
+        if hasattr(broker, "namespace") and hasattr(broker, "client"):
+            watched(emitter(), lambda: DramatiqCounts(broker, ENQUEUED_AT), {q_name(queue) for queue in queues})
 
     @guarded("dramatiq.before_worker_shutdown")
     def before_worker_shutdown(self, broker: Any, worker: Any) -> None:

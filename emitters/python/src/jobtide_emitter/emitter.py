@@ -23,6 +23,7 @@ from jobtide_emitter.jobs import Job, JobEvents
 from jobtide_emitter.lanes import lane_of
 from jobtide_emitter.masking import Arguments
 from jobtide_emitter.moments import now_us, text_of
+from jobtide_emitter.queues import Watch
 from jobtide_emitter.relay import ParentGone, Relay
 from jobtide_emitter.ring import Rank, Record, Ring
 from jobtide_emitter.settings import Settings
@@ -62,6 +63,7 @@ class Emitter(JobEvents):
         if self._spool is not None:
             self._flusher.beats.append(self._spool.look)
         self._worker: Worker | None = None
+        self._watch: Watch | None = None
         self._source = settings.source or _NOT_IN_SOURCE.sub("-", f"/{socket.gethostname()}/{os.getpid()}")[:256]
 
     def put(self, job: Job, kind: str, rank: int, data: dict[str, Any], at_us: int | None) -> None:
@@ -130,6 +132,11 @@ class Emitter(JobEvents):
         """`beat` is called in the background thread with the monotonic time, and says when it wants to be called again."""
         self._flusher.beats.append(beat)
 
+    def watch(self, watch: Watch) -> None:
+        """From now until the worker ends, `watch` says how long its queues are."""
+        self._watch = watch
+        watch.start()
+
     def preload(self) -> None:
         """Imports what delivery needs, so that no forked child has to while a job runs in it. Connects to nothing."""
         if self.enabled and self._preload is not None:
@@ -137,6 +144,8 @@ class Emitter(JobEvents):
 
     def end_worker(self) -> None:
         """The worker is gone, the process may go on: offline, and a flush. Waits at most `flush_timeout_ms`."""
+        if self._watch is not None:
+            self._watch.stop()
         worker, self._worker = self._worker, None
         if worker is None or not self.enabled:
             return
@@ -168,6 +177,8 @@ class Emitter(JobEvents):
             if self._relay.is_child:
                 return
         self._flusher.beats.clear()
+        if self._watch is not None:
+            self._watch.stop()
         if self.flush(limit_ms) and self._flusher.connected:
             if self._worker is not None:
                 self._worker.end()

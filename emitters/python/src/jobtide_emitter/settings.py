@@ -48,6 +48,7 @@ class Settings:
     flush_timeout_ms: int = _setting(2_000, "longest wait when a process ends; near zero while delivery is known to fail")
     request_timeout_ms: int = _setting(5_000, "longest wait for one answer of broker or gateway, in the background thread")
     heartbeat_ms: int = _setting(10_000, "time between two heartbeats of a worker")
+    snapshot_ms: int = _setting(10_000, "time between two queue.snapshot of a queue, from the one worker that is elected for it")
     stats_ms: int = _setting(10_000, "time between two emitter.stats of a process")
     error_detail: str = _setting("full", "what leaves of an error: class, message, or full (with backtrace)")
     error_masking: str = _setting("strict", "what is masked in messages and backtraces: strict (secrets, quoted values, source), secrets, or off")
@@ -125,7 +126,7 @@ def _check(s: Settings) -> None:
     )
     least: tuple[tuple[str, int], ...] = (
         ("queue_events", 100), ("queue_bytes", 65_536), ("spool_bytes", 1 << 20), ("linger_ms", 0), ("flush_timeout_ms", 0),
-        ("request_timeout_ms", 100), ("heartbeat_ms", 100), ("stats_ms", 100),
+        ("request_timeout_ms", 100), ("heartbeat_ms", 100), ("snapshot_ms", 100), ("stats_ms", 100),
     )  # fmt: skip
     for name, smallest in least:
         need(getattr(s, name) >= smallest, name, f"at least {smallest}")

@@ -7,9 +7,11 @@ from typing import Any
 import celery
 
 from jobtide_emitter.celery import lost
-from jobtide_emitter.celery.messages import SYSTEM
+from jobtide_emitter.celery.messages import ENQUEUED_AT, SYSTEM
 from jobtide_emitter.guard import guarded
 from jobtide_emitter.process import emitter
+from jobtide_emitter.queues import watched
+from jobtide_emitter.queues.of_celery import CeleryCounts
 from jobtide_emitter.workers import Worker
 
 _current: list[Worker] = []
@@ -22,6 +24,8 @@ def ready(sender: Any, **_: Any) -> None:
     queues = list(sender.app.amqp.queues.consume_from)
     concurrency = getattr(sender.pool, "limit", None) or 1
     _current[:] = [emitter().worker(SYSTEM, name, queues, concurrency, lost.held, celery.__version__)]
+    if sender.app.connection_for_read().transport.driver_type == "redis":
+        watched(emitter(), lambda: CeleryCounts(sender.app, ENQUEUED_AT), queues)
 
 
 @guarded("celery.shutting_down")

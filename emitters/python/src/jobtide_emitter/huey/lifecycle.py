@@ -8,10 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 import huey as package  # type: ignore[import-untyped, unused-ignore]
+from huey.storage import RedisStorage  # type: ignore[import-untyped, unused-ignore]
 
 from jobtide_emitter.guard import guarded
 from jobtide_emitter.huey.tasks import SYSTEM, held, worker_id
 from jobtide_emitter.process import emitter
+from jobtide_emitter.queues import watched
+from jobtide_emitter.queues.of_huey import HueyCounts
 from jobtide_emitter.workers import Worker
 
 _current: dict[int, Worker] = {}  # by pid: a fork begins without
@@ -39,6 +42,8 @@ def _online(huey: Any) -> None:
             return
         _current.clear()
         _current[pid] = emitter().worker(SYSTEM, worker_id(), [huey.name], _concurrency, held, package.__version__)
+    if isinstance(huey.storage, RedisStorage):
+        watched(emitter(), lambda: HueyCounts(huey), [huey.name])
 
 
 @guarded("huey.stopping")

@@ -66,8 +66,12 @@ def _with_stamp(huey: Any, task: Any, data: Any) -> bytes | None:
 
 @guarded("huey.deserialize")
 def _stamped(data: Any, task: Any) -> None:
-    stamp = NONE
-    if isinstance(data, bytes) and data.endswith(_MAGIC):
-        attempt, enqueued_us, _ = _STAMP.unpack(data[-_STAMP.size :])
-        stamp = Stamp(attempt, enqueued_us)
-    put(task, stamp)
+    put(task, read(data))
+
+
+def read(data: Any) -> Stamp:
+    """The stamp behind a message."""
+    if not isinstance(data, bytes) or not data.endswith(_MAGIC):
+        return NONE
+    attempt, enqueued_us, _ = _STAMP.unpack(data[-_STAMP.size :])
+    return Stamp(attempt, enqueued_us)

@@ -10,6 +10,8 @@ from jobtide_emitter.broadcasts import Held
 from jobtide_emitter.guard import guarded
 from jobtide_emitter.moments import now_us, text_of
 from jobtide_emitter.process import emitter
+from jobtide_emitter.queues import watched
+from jobtide_emitter.queues.of_rq import RqCounts
 from jobtide_emitter.rq.attempts import SYSTEM, state_of
 from jobtide_emitter.workers import Worker
 
@@ -23,6 +25,7 @@ def online(_token: None, _result: Any, worker: Any, *_: Any, **__: Any) -> None:
     emitter().open_relay()
     version = getattr(rq, "__version__", "")
     _current[:] = [emitter().worker(SYSTEM, worker.name, worker.queue_names(), 1, held, version)]
+    watched(emitter(), lambda: RqCounts(worker), worker.queue_names())
 
 
 def held() -> list[Held]:
