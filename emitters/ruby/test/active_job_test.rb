@@ -70,7 +70,8 @@ if defined?(ActiveJob)
     end
 
     def test_retry_on_then_handled_by_nobody
-      assert_equal [["enqueued", 1], ["started", 1], ["failed", 1], ["scheduled", 2], ["retry_scheduled", 1], ["started", 2], ["failed", 2], ["dead", 2]], told(ActiveJobJobs::Retried)
+      expected = [["enqueued", 1], ["started", 1], ["failed", 1], ["scheduled", 2], ["retry_scheduled", 1], ["started", 2], ["failed", 2], ["dead", 2]]
+      assert_equal expected.sort, told(ActiveJobJobs::Retried).sort # since 7.0 the next attempt is known before the failure
       assert_equal 1, flushed.reject { |event| event["type"].start_with?("worker.") }.map { |event| event["partitionkey"] }.uniq.size
       no_errors
     end

@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "test_helper"
+require "jobtide/transports/http"
 
 class HttpTest < Minitest::Test
   include JobtideTest

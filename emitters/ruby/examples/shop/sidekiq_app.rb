@@ -5,7 +5,7 @@ require_relative "oracle"
 require "sidekiq"
 require "jobtide/sidekiq"
 
-Redis.silence_deprecations = true if Redis.respond_to?(:silence_deprecations=) # Sidekiq's own, with redis 4.8
+Redis.silence_deprecations = true if defined?(Redis) && Redis.respond_to?(:silence_deprecations=) # Sidekiq's own, with redis 4.8
 
 redis = { url: ENV.fetch("JOBTIDE_EXAMPLE_REDIS", "redis://127.0.0.1:6379/0") }
 Sidekiq.configure_client { |config| config.redis = redis }

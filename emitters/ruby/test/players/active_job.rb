@@ -20,6 +20,8 @@ module Players
     %w[enqueue enqueue_at perform_start perform enqueue_retry retry_stopped discard].each do |name|
       define_method(name) do |native|
         payload = { job: job(native["job"]) }
+        # The adapter's answer, since 7.0.
+        payload[:job].successfully_enqueued = native["exception"].nil? if payload[:job].respond_to?(:successfully_enqueued=)
         payload[:aborted] = true if native["aborted"]
         payload[:error] = MappingTest.exception(native["error"]) if native["error"]
         Jobtide::Backend.stub(:process_id, "web-1:4242") { instrument(name, payload, native["exception"]) }

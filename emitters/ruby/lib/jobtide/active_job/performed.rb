@@ -6,8 +6,9 @@ require "jobtide/moments"
 
 # What ActiveJob does with a job: start, end, and what it decides after an error.
 #
-# `perform` carries the error even where `retry_on` or `discard_on` handle it afterwards. An error that leaves ActiveJob is
-# the backend's: its hooks tell the retry or the death, or it is one of those that never try again.
+# Where `retry_on` or `discard_on` handle an error, 6.1 tells `perform` with the error first; since 7.0 `perform` comes last and
+# without it, and only `enqueue_retry`, `retry_stopped` and `discard` have it. A run ends once, so both are right here. An
+# error that leaves ActiveJob is the backend's: its hooks tell the retry or the death, or it is one that never tries again.
 module Jobtide
   module ActiveJob
     module Performed
@@ -47,11 +48,13 @@ module Jobtide
 
         def retry_scheduled(event)
           active_job = event.payload[:job]
+          fail_handled(active_job, event.payload[:error])
           run_at_us = Moments.us(active_job.scheduled_at) || Moments.now_us
           Jobtide.emitter.job_retry_scheduled(job_of(active_job), run_at_us)
         end
 
         def retry_stopped(event)
+          fail_handled(event.payload[:job], event.payload[:error])
           job = job_of(event.payload[:job])
           error = Jobtide.emitter.error(event.payload[:error])
           context = Identity.context_of(event.payload[:job])
@@ -61,6 +64,7 @@ module Jobtide
 
         def discarded(event)
           error = event.payload[:error]
+          fail_handled(event.payload[:job], error)
           Jobtide.emitter.job_discarded(job_of(event.payload[:job]), "discard_on", error: Jobtide.emitter.error(error))
         end
 
@@ -78,6 +82,12 @@ module Jobtide
         end
 
         private
+
+        # `retry_job` may be called without an error: then nothing has failed.
+        def fail_handled(active_job, error)
+          run = run_of(active_job)
+          run.failed(Jobtide.emitter.error(error)) if run && error
+        end
 
         def run_of(active_job)
           active_job.instance_variable_get(RUN)
