@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from jobtide.sinks import batch, rows
+from jobtide.sinks import batch
 from jobtide.sinks.batch import Batch, Record
-from jobtide.sinks.inserts import insert
+from jobtide.sinks.inserts import Rows, insert
 
 from tests.proof.job_events import SECOND, START_US, job_event, value_of
 
@@ -19,9 +19,10 @@ def prepared(*events: dict[str, Any], append_us: int = START_US + SECOND) -> Bat
 
 def written(made: Batch) -> list[dict[str, Any]]:
     """The rows of job_events by column."""
-    width = len(rows.EVENT_COLUMNS)
-    starts = range(0, len(made.event_values), width)
-    return [dict(zip(rows.EVENT_COLUMNS, made.event_values[start : start + width], strict=True)) for start in starts]
+    insert = made.event_rows.insert()
+    width = len(insert.columns)
+    values = msgspec.msgpack.decode(b"\xdd" + (insert.rows * width).to_bytes(4, "big") + insert.packed)
+    return [dict(zip(insert.columns, values[start : start + width], strict=True)) for start in range(0, len(values), width)]
 
 
 def test_a_repeated_event_is_one_row() -> None:
@@ -58,8 +59,12 @@ def test_data_is_kept_as_it_was_sent() -> None:
     assert written(made)[0]["data"].startswith(b'{ "unknown" : [1.0, "\\u00e4", {"data":{}}] , "')
 
 
-@pytest.mark.parametrize("count", [0, 1, 8, 40_000])
+@pytest.mark.parametrize("count", [0, 1, 8, 3_000, 40_000])
 def test_an_insert_is_its_values_one_after_the_other(count: int) -> None:
-    made = insert("t", ("a", "b"), [1, "x"] * count)
-    assert made.rows == count
-    assert made.packed == (msgspec.msgpack.encode(1) + msgspec.msgpack.encode("x")) * count
+    added = Rows("t", ("a", "b", "c"))
+    for number in range(count):
+        added.add((number, "x", None))
+    expected = b"".join(msgspec.msgpack.encode(value) for number in range(count) for value in (number, "x", None))
+    whole = insert("t", ("a", "b", "c"), [value for number in range(count) for value in (number, "x", None)], "token")
+    assert (added.insert("token").packed, added.insert("token").rows) == (expected, count)
+    assert whole == added.insert("token")

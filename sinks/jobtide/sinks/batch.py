@@ -15,7 +15,7 @@ from typing import cast
 import msgspec
 from jobtide.sinks import executions, rows
 from jobtide.sinks.executions import Execution, Key
-from jobtide.sinks.inserts import Insert, Values, insert
+from jobtide.sinks.inserts import Insert, Rows
 from jobtide.streams.errors import ContractError
 from jobtide.streams.events import Event, Reason, WorkerEvent, check_lane, decode, decode_each, is_job, is_pack, split
 
@@ -43,32 +43,37 @@ class Reach:
     high_us: int = 0  # newest min(event time, append time)
 
 
+class Identity(msgspec.Struct, frozen=True, gc=False):
+    """With its id, what makes an event the same event: the key of its row."""
+
+    tenant: str
+    name: str
+    time_us: int
+
+
 @dataclass(slots=True)
 class Batch:
     """What to insert for some records."""
 
-    event_values: Values = field(default_factory=list)
-    worker_values: Values = field(default_factory=list)
+    event_rows: Rows = field(default_factory=lambda: Rows("job_events", rows.EVENT_COLUMNS))
+    worker_rows: Rows = field(default_factory=lambda: Rows("worker_snapshots", rows.WORKER_COLUMNS))
     attempts: dict[int, dict[Key, Execution]] = field(default_factory=dict)  # by partition
     reach: dict[int, Reach] = field(default_factory=dict)
     events: int = 0
     duplicates: int = 0
     refused: Counter[str] = field(default_factory=Counter)  # events by reason
-    row_of: dict[str, int] = field(default_factory=dict)  # event id → where its newest row begins in event_values
+    seen: dict[str, Identity] = field(default_factory=dict)  # by event id
 
     def inserts(self, whole: Sequence[tuple[Key, Execution]]) -> list[Insert]:
         """Everything to write. `whole`: all that is known of the batch's attempts, from earlier batches too (`moves.changed`).
 
         That depends on more than this batch, so executions carry no token. They do not need one: written twice, they merge.
         """
-        attempts: Values = []
+        attempts = Rows("job_executions", executions.COLUMNS)
         for key, e in whole:
-            attempts += executions.row(key, e)
-        made = (
-            insert("job_executions", executions.COLUMNS, attempts),
-            insert("job_events", rows.EVENT_COLUMNS, self.event_values, self._token("job_events")),
-            insert("worker_snapshots", rows.WORKER_COLUMNS, self.worker_values, self._token("worker_snapshots")),
-        )
+            attempts.add(executions.row(key, e))
+        of_events = (each.insert(self._token(each.table)) for each in (self.event_rows, self.worker_rows))
+        made = (attempts.insert(), *of_events)
         return [each for each in made if each.rows]
 
     def _token(self, table: str) -> str:
@@ -138,9 +143,8 @@ def _take(batch: Batch, reach: Reach, event: Event, raw: bytes, record: Record, 
     if event.lane is not None and event.lane % partitions != partition:
         raise ContractError(Reason.WRONG_PARTITION, f"lane {event.lane} is not of partition {partition}")
     at_us = min(event.time_us, append_us + FUTURE_US)
-    values = batch.event_values
-    row = batch.row_of.get(event.id)
-    if row is not None and rows.is_of(values, row, event):
+    identity = Identity(event.data.tenant, event.name, event.time_us)
+    if batch.seen.get(event.id) == identity:  # ClickHouse would make one row of the two, and also of those that are missed here
         batch.duplicates += 1
         return
     high_us = min(at_us, append_us)
@@ -151,11 +155,10 @@ def _take(batch: Batch, reach: Reach, event: Event, raw: bytes, record: Record, 
         if key not in attempts:
             check_lane(event, partition, partitions)  # once per attempt, as stage 1 does
         executions.absorb(attempts, key, event, at_us, append_us)
-        batch.row_of[event.id] = len(values)
-        values += rows.job_row(event, raw, at_us, partition, offset, append_us)
+        batch.event_rows.add(rows.job_row(event, raw, at_us, partition, offset, append_us))
     elif isinstance(event, WorkerEvent):
-        batch.worker_values += rows.worker_row(event, at_us, partition, append_us)
+        batch.worker_rows.add(rows.worker_row(event, at_us, partition, append_us))
     else:
-        batch.row_of[event.id] = len(values)
-        values += rows.other_row(cast(rows.OtherEvent, event), raw, at_us, partition, offset, append_us)
+        batch.event_rows.add(rows.other_row(cast(rows.OtherEvent, event), raw, at_us, partition, offset, append_us))
+    batch.seen[event.id] = identity
     batch.events += 1

@@ -12,7 +12,9 @@ from typing import Any
 import msgspec
 
 Row = tuple[Any, ...]
-Values = list[Any]  # row after row in one flat list: fifty thousand tuples would keep Python's garbage collector busy
+Values = list[Any]  # row after row in one flat list: a tuple for each would keep Python's garbage collector busy
+
+PIECE_VALUES = 8_192
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -27,6 +29,33 @@ class Insert:
     packed: bytes
     rows: int
     token: str | None = None
+
+
+class Rows:
+    """The rows of one insert, packed in pieces as they come. Kept as Python values until the end, those of fifty thousand events fall out
+    of the processor's caches, and everything costs a third more."""
+
+    def __init__(self, table: str, columns: tuple[str, ...]) -> None:
+        self.table, self.columns = table, columns
+        self._values: Values = []
+        self._pieces: list[bytes] = []
+        self._packed_rows = 0
+
+    def add(self, row: Row) -> None:
+        self._values += row
+        if len(self._values) >= PIECE_VALUES:
+            self._pack()
+
+    def insert(self, token: str | None = None) -> Insert:
+        """Everything that was added."""
+        self._pack()
+        return Insert(self.table, self.columns, b"".join(self._pieces), self._packed_rows, token)
+
+    def _pack(self) -> None:
+        piece = insert(self.table, self.columns, self._values)
+        self._pieces.append(piece.packed)
+        self._packed_rows += piece.rows
+        self._values = []
 
 
 def insert(table: str, columns: tuple[str, ...], values: Values, token: str | None = None) -> Insert:

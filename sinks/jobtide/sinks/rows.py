@@ -6,8 +6,8 @@ redelivered record gives the same row. DateTime64 values are integers in the col
 
 from __future__ import annotations
 
-from jobtide.sinks.inserts import Row, Values
-from jobtide.streams.events import Event, JobEvent, QueueEvent, WorkerEvent
+from jobtide.sinks.inserts import Row
+from jobtide.streams.events import JobEvent, QueueEvent, WorkerEvent
 from jobtide.streams.events.types import DeployMarked, EmitterStats
 
 OtherEvent = QueueEvent | DeployMarked | EmitterStats
@@ -17,8 +17,6 @@ EVENT_COLUMNS = (
     "lane", "seq", "worker_id", "enqueued_at", "started_at", "run_at", "duration_us", "error_class", "error_message", "error_backtrace",
     "backfill", "data", "source", "kafka_partition", "kafka_offset", "ingested_at",
 )  # fmt: skip
-
-_TENANT, _TYPE, _TIME, _REPORTED = (EVENT_COLUMNS.index(name) for name in ("tenant", "type", "time", "reported_at"))
 
 WORKER_COLUMNS = (
     "tenant", "environment", "system", "worker_id", "time", "type", "kafka_partition", "status", "hostname", "pid", "tag", "version",
@@ -50,13 +48,6 @@ def other_row(event: OtherEvent, raw: bytes, at_us: int, partition: int, offset:
         None if at_us == event.time_us else event.time_us, event.id, event.epoch or "", event.lane, event.seq, "", None, None, None, None,
         "", "", "", 1 if event.backfill else 0, raw, event.source, partition, offset, append_us // 1000,
     )  # fmt: skip
-
-
-def is_of(values: Values, start: int, event: Event) -> bool:
-    """Whether the row of `job_events` that starts there was made of this event, given that the ids are the same."""
-    reported_us = values[start + _REPORTED]
-    claimed_us = values[start + _TIME] if reported_us is None else reported_us
-    return (values[start + _TENANT], values[start + _TYPE], claimed_us) == (event.data.tenant, event.name, event.time_us)
 
 
 def worker_row(event: WorkerEvent, at_us: int, partition: int, append_us: int) -> Row:
