@@ -1,44 +1,27 @@
 """Real Ruby workers through a real gateway into real Kafka: what the emitter told is what the jobs wrote down themselves.
 
-Sidekiq 6.4 on Valkey and DelayedJob on SQLite, as Debian 12 packages them. The oracle is the log of the example's jobs.
+Sidekiq 6.4 on Valkey and DelayedJob on SQLite, as Debian 12 packages them. The oracle is the log of the example's jobs. With
+JOBTIDE_TEST_RUBY_ROOT, a Debian 13 folder with ruby-sidekiq made by debootstrap (and as root, for chroot), Sidekiq 7.3 runs too.
 """
 
 import asyncio
-import json
 import os
 import shutil
-import signal
 import statistics
 import subprocess
-import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
-import orjson
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from jobtide.cli.embedded import ports
-from jobtide.streams.events import decode
 
 from tests import servers
+from tests.e2e.ruby_place import PARTITIONS, Place, until
 
-RUBY = Path(__file__).parents[2] / "emitters" / "ruby"
-SHOP = RUBY / "examples" / "shop"
-PARTITIONS = 8
-DEADLINE_S = 60
-# Sidekiq adds up to ten seconds to each retry and looks for them every ten: too long for a test.
-HASTY = f"""
-require "{SHOP}/sidekiq_app.rb"
-require "sidekiq/job_retry"
-Sidekiq.options[:poll_interval_average] = 0.3
-class Sidekiq::JobRetry; def rand(*) = 0; end
-"""
+# Another system's Ruby: what runs there sees this folder as its root.
+OTHER_ROOT = Path(os.environ["JOBTIDE_TEST_RUBY_ROOT"]) if "JOBTIDE_TEST_RUBY_ROOT" in os.environ else None
 
 
 def has_gem(name: str) -> bool:
@@ -50,99 +33,23 @@ needs_ffi = pytest.mark.skipif(not has_gem("ffi"), reason="ruby-ffi is not insta
 needs_delayed_job = pytest.mark.skipif(not has_gem("delayed_job_active_record"), reason="ruby-delayed-job-active-record is not installed")
 
 
-class Place:
-    """One test's servers and files, and how to run Ruby there."""
-
-    def __init__(self, broker: str, prefix: str, directory: Path) -> None:
-        self.broker, self.prefix, self.directory = broker, prefix, directory
-        self.port = ports.free_block(1)
-        self.oracle_path = directory / "oracle.jsonl"
-        rest = {name: value for name, value in os.environ.items() if not name.startswith("JOBTIDE_")}
-        self.gateway_env = rest | {
-            "JOBTIDE_BROKER": broker, "JOBTIDE_TOPIC_PREFIX": prefix, "JOBTIDE_HTTP_PORT": str(self.port),
-            "JOBTIDE_LOG_LEVEL": "warning",
-        }  # fmt: skip
-        self.ruby_env = rest | {
-            "RUBYLIB": str(RUBY / "lib"), "JOBTIDE_ORACLE": str(self.oracle_path), "JOBTIDE_EMITTER_TENANT": "acme",
-            "JOBTIDE_EMITTER_URL": f"http://127.0.0.1:{self.port}/v1/events",
-            "JOBTIDE_EMITTER_HEARTBEAT_MS": "1000", "JOBTIDE_EMITTER_SNAPSHOT_MS": "1000",
-        }  # fmt: skip
-
-    @contextmanager
-    def gateway(self) -> Iterator[None]:
-        """`jobtide gateway`, ready."""
-        with self._process([sys.executable, "-m", "jobtide.cli", "gateway"], self.gateway_env, "gateway"):
-            until("the gateway answers", self._answers)
-            yield
-
-    def _answers(self) -> bool:
-        try:
-            return httpx.get(f"http://127.0.0.1:{self.port}/readyz", timeout=2).status_code == 200
-        except httpx.HTTPError:
-            return False
-
-    @contextmanager
-    def worker(self, *argv: str, **env: str) -> Iterator[subprocess.Popen[bytes]]:
-        """A Ruby worker, asked to end at the end, and ending in order."""
-        with self._process(list(argv), self.ruby_env | env, "worker") as process:
-            yield process
-
-    def ruby(self, *argv: str, **env: str) -> None:
-        with (self.directory / "drive.log").open("wb") as log:
-            subprocess.run(["ruby", *argv], env=self.ruby_env | env, stdout=log, stderr=log, check=True, timeout=DEADLINE_S)
-
-    @contextmanager
-    def _process(self, argv: list[str], env: dict[str, str], name: str) -> Iterator[subprocess.Popen[bytes]]:
-        with (self.directory / f"{name}.log").open("wb") as log:
-            process = subprocess.Popen(argv, env=env, stdout=log, stderr=log)
-        try:
-            yield process
-        finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                assert process.wait(30) in (0, -signal.SIGTERM), (self.directory / f"{name}.log").read_text()[-2000:]
-            finally:
-                process.kill()
-
-    def oracle(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.oracle_path.read_text().splitlines()] if self.oracle_path.exists() else []
-
-    def events(self) -> list[dict[str, Any]]:
-        """Everything in the topic, each event once, each judged by the reader that stage 1 uses. Broadcasts have a copy in every partition."""
-        return list({(partition, event["id"]): event for partition, event in asyncio.run(_read(self.broker, f"{self.prefix}job.events"))}.values())
-
-
-async def _read(broker: str, topic: str) -> list[tuple[int, dict[str, Any]]]:
-    consumer = AIOKafkaConsumer(bootstrap_servers=broker, isolation_level="read_committed")
-    await consumer.start()
-    try:
-        partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
-        consumer.assign(partitions)
-        await consumer.seek_to_beginning(*partitions)
-        ends = await consumer.end_offsets(partitions)
-        found: list[tuple[int, dict[str, Any]]] = []
-        while any([await consumer.position(partition) < ends[partition] for partition in partitions]):
-            for partition, records in (await consumer.getmany(timeout_ms=200)).items():
-                for record in records:
-                    assert all(event.lane is None or event.lane % PARTITIONS == partition.partition for event in decode(record.value or b""))
-                    value = orjson.loads(record.value or b"")
-                    found += [(partition.partition, event) for event in (value if isinstance(value, list) else [value])]
-        return found
-    finally:
-        await consumer.stop()
-
-
-def until(what: str, done: Callable[[], Any], deadline_s: float = DEADLINE_S) -> None:
-    limit = time.monotonic() + deadline_s
-    while not done():
-        assert time.monotonic() < limit, f"{what}: not within {deadline_s} s"
-        time.sleep(0.1)
-
-
 @pytest.fixture
 def place(kafka_broker: str, prefix: str, tmp_path: Path) -> Place:
     asyncio.run(servers.create_topics(kafka_broker, prefix, PARTITIONS))
     return Place(kafka_broker, prefix, tmp_path)
+
+
+@pytest.fixture(params=[None, OTHER_ROOT] if OTHER_ROOT else [None], ids=lambda root: "other-root" if root else "here")
+def sidekiq_place(request: pytest.FixtureRequest, kafka_broker: str, prefix: str, tmp_path: Path) -> Iterator[Place]:
+    asyncio.run(servers.create_topics(kafka_broker, prefix, PARTITIONS))
+    root: Path | None = request.param
+    if root is None:
+        yield Place(kafka_broker, prefix, tmp_path)
+        return
+    directory = root / "tmp" / prefix.rstrip(".")
+    directory.mkdir(parents=True)
+    yield Place(kafka_broker, prefix, directory, root)
+    shutil.rmtree(directory)
 
 
 @pytest.fixture
@@ -217,12 +124,12 @@ SHOP_TRIES = {"Shop::Invoice": 3, "Shop::Mail": 1}
 
 @pytest.mark.slow
 @needs_sidekiq
-def test_sidekiq_to_the_last_job(place: Place, redis_of_its_own: str) -> None:
-    (place.directory / "hasty.rb").write_text(HASTY)
+def test_sidekiq_to_the_last_job(sidekiq_place: Place, redis_of_its_own: str) -> None:
+    place = sidekiq_place
     env = {"JOBTIDE_EXAMPLE_REDIS": redis_of_its_own}
     with place.gateway():
-        with place.worker("sidekiq", "-r", str(place.directory / "hasty.rb"), "-c", "5", "-q", "default", "-q", "mail", **env):
-            place.ruby(str(SHOP / "sidekiq_drive.rb"), "300", **env)
+        with place.worker("sidekiq", "-r", place.hasty(), "-c", "5", "-q", "default", "-q", "mail", **env):
+            place.ruby(f"{place.shop}/sidekiq_drive.rb", "300", **env)
             until("all jobs end", lambda: settled(place, 310, SHOP_TRIES))
         events = check_counts(place, SHOP_TRIES)
     check_lanes(events, epochs=2)
@@ -261,11 +168,10 @@ def check_sidekiqs_own_counters(url: str, counts: Counter[tuple[str, str]]) -> N
 @needs_sidekiq
 def test_an_outage_costs_no_job_and_no_event(place: Place, redis_of_its_own: str) -> None:
     """Nobody listens while all jobs run, and the buffer holds a tenth of what they say: the rest waits on disk."""
-    (place.directory / "hasty.rb").write_text(HASTY)
     spool = place.directory / "spool"
     env = {"JOBTIDE_EXAMPLE_REDIS": redis_of_its_own, "JOBTIDE_EMITTER_QUEUE_EVENTS": "100", "JOBTIDE_EMITTER_SPOOL_DIR": str(spool)}
-    with place.worker("sidekiq", "-r", str(place.directory / "hasty.rb"), "-c", "5", "-q", "default", "-q", "mail", **env):
-        place.ruby(str(SHOP / "sidekiq_drive.rb"), "300", **env)
+    with place.worker("sidekiq", "-r", place.hasty(), "-c", "5", "-q", "default", "-q", "mail", **env):
+        place.ruby(f"{place.shop}/sidekiq_drive.rb", "300", **env)
         until("all jobs end", lambda: settled(place, 310, SHOP_TRIES))
         assert sum(path.stat().st_size for path in spool.iterdir()) > 100_000
         with place.gateway():
@@ -280,7 +186,7 @@ DELAYED_TRIES = {"Shop::Parcel": 3}
 @pytest.mark.slow
 @needs_delayed_job
 def test_delayed_job_to_the_last_job(place: Place) -> None:
-    app = [str(SHOP / "delayed_app.rb"), str(place.directory / "shop.sqlite3")]
+    app = [f"{place.shop}/delayed_app.rb", str(place.directory / "shop.sqlite3")]
     with place.gateway():
         place.ruby(*app, "drive", "50")
         with place.worker("ruby", *app, "work"):
