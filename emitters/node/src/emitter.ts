@@ -28,6 +28,8 @@ sites.set(site.name, site);
 export class Emitter {
   enabled: boolean;
   truncated = 0;
+  /** Set when the process was told to end. */
+  ending = false;
   readonly ring: Ring;
   private readonly flusher: Flusher;
   private readonly statistics: Statistics;
@@ -182,12 +184,15 @@ export class Emitter {
     return worker;
   }
 
-  /** The worker is gone, the process may go on: offline, and a flush. Waits at most `flush_timeout_ms`. */
+  /** The worker is gone, the process may go on: offline, the statistics after the last one, and a flush. Waits at most `flush_timeout_ms`. */
   async endWorker(worker: Worker): Promise<void> {
     this.workers.delete(worker);
     this.flusher.beats.delete(worker);
     if (!this.enabled) return;
     if (this.connected) worker.end();
+    const reached = await this.flush();
+    if (this.workers.size > 0 || !reached || !this.connected) return;
+    this.statistics.say(this.ending); // the app may end by process.exit as soon as its last worker has closed
     await this.flush();
   }
 

@@ -1,8 +1,7 @@
 // pg-boss 10: `watchBoss(boss)` before `boss.send(…)` and `boss.work(…)`.
 //
 // pg-boss's jobs have no names: their class is the queue's name. `work` is asked for its metadata (`includeMetadata`), which
-// has the attempt. What became of a failed attempt (another one, and when, or none) is pg-boss's to decide in SQL, with
-// chance in it: it is read back, once it stands there. Jobs of `schedule` are made inside pg-boss: their start tells of them.
+// has the attempt and what follows a failed one. Jobs of `schedule` are made inside pg-boss: their start tells of them.
 
 import { randomUUID } from "node:crypto";
 import type { Emitter } from "./emitter.js";
@@ -25,6 +24,8 @@ interface BossJob {
   data?: unknown;
   retryCount?: number;
   retryLimit?: number;
+  retryDelay?: number;
+  retryBackoff?: boolean;
   priority?: number;
   expireInSeconds?: number | string;
   createdOn?: unknown;
@@ -133,11 +134,11 @@ const inserting = guarded("pg_boss.inserting", (jobs: Inserted[]) => jobs.map((j
 
 /** Nor does it tell which were there already, or throttled: what stands in the table is told. */
 const inserted = guarded("pg_boss.inserted", async (watched: Watched, jobs: Inserted[], sentUs: number) => {
-  const { rows } = await watched.boss.getDb().executeSql(
+  const stored = await watched.boss.getDb().executeSql(
     `SELECT id FROM ${schemaName(watched.schema)}.job WHERE id = ANY($1::uuid[]) AND name = ANY($2::text[]) AND created_on > now() - interval '1 minute'`,
     [jobs.map((job) => job.id), [...new Set(jobs.map((job) => job.name))]],
   );
-  const there = new Set(rows.map((row) => row["id"]));
+  const there = new Set(stored?.rows.map((row) => row["id"]));
   for (const job of jobs) if (there.has(job.id)) tell(watched, job.name, { id: job.id, data: job.data, priority: job.priority }, job.startAfter, sentUs);
 });
 
@@ -161,7 +162,7 @@ const working = guarded("pg_boss.working", (watched: Watched, queue: string, arg
       if (runs) finished(watched, runs, jobs);
       return result;
     } catch (error) {
-      if (runs) failed(watched, runs, error);
+      if (runs) failed(watched, runs, jobs, error);
       throw error;
     }
   };
@@ -196,33 +197,43 @@ const started = guarded("pg_boss.started", (watched: Watched, worker: Worker, jo
 /** A handler that outlives its time has failed already, as far as pg-boss is concerned. */
 const finished = guarded("pg_boss.finished", (watched: Watched, runs: Run[], jobs: BossJob[]) => {
   const limitMs = Math.max(1, ...jobs.map((job) => Number(job.expireInSeconds) || 0)) * 1000;
-  for (const run of runs) {
-    run.bodyReturned();
-    if (jobs.some((job) => job.expireInSeconds !== undefined) && (run.endedUs as number) - run.startedUs > limitMs * 1000)
-      failed(watched, [run], new Error(`handler execution exceeded ${limitMs}ms`));
-    else run.finished();
-  }
+  for (const run of runs) run.bodyReturned();
+  const [first] = runs;
+  const limited = jobs.some((job) => job.expireInSeconds !== undefined);
+  if (first && limited && (first.endedUs as number) - first.startedUs > limitMs * 1000)
+    failed(watched, runs, jobs, new Error(`handler execution exceeded ${limitMs}ms`));
+  else for (const run of runs) run.finished();
 });
 
-const failed = guarded("pg_boss.failed", (watched: Watched, runs: Run[], thrown: unknown) => {
-  const error = watched.emitter.error(thrown);
-  for (const run of runs) {
+const failed = guarded("pg_boss.failed", (watched: Watched, runs: Run[], jobs: BossJob[], thrown: unknown) => {
+  const { emitter } = watched;
+  const error = emitter.error(thrown);
+  runs.forEach((run, index) => {
+    const job = jobs[index] as BossJob;
+    const more = { worker_id: run.workerId };
     run.failed(error);
-    void decided(watched, run, error);
-  }
+    if ((job.retryCount ?? 0) >= (job.retryLimit ?? 0)) emitter.jobDead(run.job, error, more, run.endedUs);
+    else if (!job.retryBackoff) emitter.jobRetryScheduled(run.job, retryUs(run, job, 1), { error, ...more }, run.endedUs);
+    else void backedOff(watched, run, job, { error, ...more });
+  });
 });
 
-/** Waits, in the background, until pg-boss has stored what becomes of a failed attempt. */
-const decided = guarded("pg_boss.decided", async ({ emitter, boss }: Watched, run: Run, error: ReturnType<Emitter["error"]>) => {
-  const more = { worker_id: run.workerId };
-  for (let look = 0; look < LOOKS; look++) {
-    const job = await boss.getJobById(run.job.queue, run.job.id);
-    const attempt = (job?.retryCount ?? 0) + 1;
-    if (job?.state === "failed") return emitter.jobDead(run.job, error, more, run.endedUs);
-    if (job && (job.state === "retry" || attempt > run.job.attempt))
-      return emitter.jobRetryScheduled(run.job, usOf(job.startAfter) ?? clock.wallUs(), { error, ...more }, run.endedUs);
-    if (job && job.state !== "active") return; // cancelled or completed by hand
-    await new Promise((resolve) => setTimeout(resolve, LOOK_MS).unref());
+function retryUs(run: Run, job: BossJob, factor: number): number {
+  return Math.round((run.endedUs ?? clock.wallUs()) + (job.retryDelay ?? 0) * factor * 1_000_000);
+}
+
+/** With back-off there is chance in the time of the next attempt: read it, in the background, once pg-boss has stored it. */
+const backedOff = guarded("pg_boss.backed_off", async ({ emitter, boss }: Watched, run: Run, job: BossJob, more: object) => {
+  let runAtUs = retryUs(run, job, 2 ** Math.min(16, (job.retryCount ?? 0) + 1) / 2); // the least it can be
+  try {
+    for (let look = 0; look < LOOKS; look++) {
+      const stored = await boss.getJobById(run.job.queue, run.job.id);
+      if (stored?.state === "retry") runAtUs = usOf(stored.startAfter) ?? runAtUs;
+      if (stored?.state !== "active" || (stored.retryCount ?? 0) + 1 > run.job.attempt) break;
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MS).unref());
+    }
+  } finally {
+    emitter.jobRetryScheduled(run.job, runAtUs, more, run.endedUs); // also where pg-boss was stopped meanwhile
   }
 });
 

@@ -8,7 +8,8 @@ import { crc32 } from "./lanes.js";
 import { usOf } from "./moments.js";
 import type { Counts } from "./snapshots.js";
 
-export type Sql = (sql: string, values?: unknown[]) => Promise<{ rows: Record<string, unknown>[] }>;
+/** Undefined once pg-boss has been stopped. */
+export type Sql = (sql: string, values?: unknown[]) => Promise<{ rows: Record<string, unknown>[] } | undefined>;
 
 export async function countsOfBoss(run: Sql, schema: string, queue: string, intervalMs: number): Promise<Counts | undefined> {
   const key = crc32(`jobtide/${schema}/${queue}`) & 0x7fffffff;
@@ -24,8 +25,8 @@ export async function countsOfBoss(run: Sql, schema: string, queue: string, inte
      SELECT (SELECT count(*) FROM old) AS given, CASE WHEN (SELECT held FROM held) = 0 THEN pg_try_advisory_lock($1::int, $2::int) ELSE false END AS mine`,
     [key, turn],
   );
-  if (elected.rows[0]?.["mine"] !== true) return undefined;
-  const { rows } = await run(
+  if (elected?.rows[0]?.["mine"] !== true) return undefined;
+  const counted = await run(
     `SELECT count(*) FILTER (WHERE state < 'active' AND start_after <= now()) AS ready,
             count(*) FILTER (WHERE state = 'created' AND start_after > now()) AS scheduled,
             count(*) FILTER (WHERE state = 'retry' AND start_after > now()) AS retry,
@@ -35,7 +36,8 @@ export async function countsOfBoss(run: Sql, schema: string, queue: string, inte
      FROM ${schemaName(schema)}.job WHERE name = $1`,
     [queue],
   );
-  const found = rows[0] ?? {};
+  if (!counted) return undefined;
+  const found = counted.rows[0] ?? {};
   return {
     ready: count(found["ready"]) ?? 0, scheduled: count(found["scheduled"]), retry: count(found["retry"]),
     running: count(found["running"]), dead: count(found["dead"]), oldestReadyUs: usOf(found["oldest"]),

@@ -60,6 +60,12 @@ export async function close(timeoutMs?: number): Promise<void> {
 const closeOld = guarded("process.close_old", (old: Emitter) => old.close(0));
 const settle = guarded("process.before_exit", () => shared.current?.settle());
 const atExit = guarded("process.exit", () => shared.current?.abandon());
+/** The app closes its workers now, and may call process.exit after: the last worker says the last statistics. */
+const closing = guarded("process.ending", () => {
+  if (!shared.current) return undefined;
+  shared.current.ending = true;
+  return shared.current.flush();
+});
 const closeNow = guarded("process.signal", () => shared.current?.close());
 
 function listen(): void {
@@ -69,7 +75,7 @@ function listen(): void {
   process.on("exit", () => void atExit());
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     const onSignal = () => {
-      if (process.listenerCount(signal) > 1) return void shared.current?.flush(); // the app decides how it ends
+      if (process.listenerCount(signal) > 1) return void closing(); // the app decides how it ends
       void Promise.resolve(closeNow()).then(() => {
         process.off(signal, onSignal);
         process.kill(process.pid, signal);

@@ -105,7 +105,7 @@ test("one of several elected: a snapshot every interval, whoever says it", { ski
   for (let index = 1; index < times.length; index++) assert.ok(times[index] - times[index - 1] > 150, `more than one said it: ${times}`);
   const { data } = memory.of("queue.snapshot").at(-1);
   assert.deepEqual([data.queue, data.ready, data.scheduled, data.dead, data.running, data.paused], [run.name, 1, 1, 0, 0, true]);
-  assert.ok(Math.abs(Date.parse(data.oldest_ready_at) - began) < 1000, data.oldest_ready_at);
+  assert.ok(Math.abs(Date.parse(data.oldest_ready_at) - began) < 10_000, data.oldest_ready_at);
   await run.queue.resume();
   await until(() => memory.of("queue.resumed").length === 1 && memory.of("queue.paused").length === 1);
   await Promise.all([run.close(), ...others.map((queue) => queue.close())]);
@@ -146,8 +146,9 @@ test("put off by the job itself: not a failure, and the next attempt follows", {
   assert.equal(memory.of("job.failed").length, 0);
   const [again] = memory.of("job.retry_scheduled");
   assert.equal(memory.of("job.discarded")[0].data.reason, "put off");
-  assert.ok(Math.abs(Date.parse(again.data.run_at) - Date.parse(again.time) - 150) < 50);
-  assert.ok(Math.abs(Date.parse(memory.of("job.started")[1].time) - Date.parse(again.data.run_at)) < 1000);
+  const aheadMs = Date.parse(again.data.run_at) - Date.parse(again.time);
+  assert.ok(aheadMs > 100 && aheadMs < 1_000, `${aheadMs}`);
+  assert.ok(Math.abs(Date.parse(memory.of("job.started")[1].time) - Date.parse(again.data.run_at)) < 2_000);
 });
 
 test("unrecoverable, removed, an id that is there already, a progress, a priority", { skip }, async () => {

@@ -72,7 +72,7 @@ test("an outage: a job's call does not wait, memory is bounded, drops are holes,
   const emitter = configure({ makeTransport: () => memory, linger_ms: 0, queue_events: 1000 });
   const began = performance.now();
   enqueue(emitter, 20_000);
-  assert.ok(performance.now() - began < 1_000);
+  assert.ok(performance.now() - began < 5_000); // a wait for each would be hours
   assert.equal(emitter.ring.events, 1000);
   assert.equal(emitter.ring.dropped, 19_000);
   assert.equal(await emitter.flush(5_000), false);

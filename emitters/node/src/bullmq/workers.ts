@@ -16,6 +16,7 @@ import { schedulerAdded } from "./queues.js";
 import type { BullJob, BullWorker } from "./shapes.js";
 
 const RATE_LIMITED = "bullmq:rateLimitExceeded";
+const WAITS = ["waiting", "prioritized", "paused"]; // a job in any other state has begun again since it stalled
 const PUT_OFF = ["DelayedError", "WaitingError", "WaitingChildrenError"];
 
 /** A worker that is watched, and the runs of the jobs it holds. */
@@ -142,7 +143,7 @@ const stalled = guarded("bullmq.stalled", async ({ emitter, source }: Watched, j
     const job = await source.Job.fromId(source, jobId);
     if (!job || !before) return;
     if (job.attemptsStarted !== before.attemptsStarted) continue; // it began again meanwhile
-    const attempt = (job.attemptsStarted ?? job.attemptsMade + 1) - (state === "active" ? 1 : 0);
+    const attempt = (job.attemptsStarted ?? job.attemptsMade + 1) - (WAITS.includes(state ?? "") ? 0 : 1);
     if (attempt < 1) return;
     const error = { class: "Stalled", message: "its worker let the lock run out: gone, or its event loop was blocked" };
     const run = emitter.runOf(named(emitter, source.name, job, attempt), job.processedBy ?? "unknown", (job.processedOn ?? Date.now()) * 1000);

@@ -14,6 +14,7 @@ import type { Settings } from "../settings.js";
 import { checkedPartitions, type Transport } from "./index.js";
 
 const GRACE_MS = 2_000; // after the client's own limit
+const LOADING_MS = 20_000; // what a busy machine may take to start a thread and load a client
 const CLOSE_MS = 500;
 
 /** What the thread is asked, and what it answers. `failed` are indexes of packs. */
@@ -72,7 +73,8 @@ export class KafkaTransport implements Transport {
     const thread = (this.thread ??= this.start());
     const id = ++this.lastId;
     return new Promise((resolve, reject) => {
-      const limit = setTimeout(() => this.gone(thread, "no answer in time"), this.settings.request_timeout_ms + GRACE_MS).unref();
+      const allowedMs = this.settings.request_timeout_ms + (act.act === "connect" ? LOADING_MS : GRACE_MS);
+      const limit = setTimeout(() => this.gone(thread, "no answer in time"), allowedMs).unref();
       this.waiting.set(id, { resolve, reject, limit });
       thread.postMessage({ id, ...act } satisfies Request);
     });

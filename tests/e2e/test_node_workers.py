@@ -1,0 +1,410 @@
+"""Real Node workers (BullMQ, Bull, Bee-Queue, pg-boss) into real Kafka: what the emitter told is what the jobs wrote down themselves.
+
+The example shop of `emitters/node` runs as an app would: one process works, another adds. Some go through the gateway, some
+straight to Kafka. The oracle is the log of the jobs' bodies. The package's own tests run here too, on the same servers.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from jobtide.cli.embedded import ports
+from jobtide.streams.events import decode
+
+from tests import servers
+
+NODE = Path(__file__).parents[2] / "emitters" / "node"
+SHOP = NODE / "example" / "shop.mjs"
+PARTITIONS = 8
+JOBS = 150
+DEADLINE_S = 90
+
+pytestmark = pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
+
+
+def pg_program(name: str) -> Path | None:
+    """A program of PostgreSQL, which Debian keeps off the PATH."""
+    found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}")) or [Path(path) for path in [shutil.which(name)] if path]
+    return found[-1] if found else None
+
+
+@pytest.fixture(scope="module")
+def package() -> Path:
+    """The package, installed and built."""
+    if not (NODE / "node_modules" / "typescript").exists():
+        subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--silent"], cwd=NODE, check=True, timeout=300)
+    subprocess.run(["npm", "run", "build", "--silent"], cwd=NODE, check=True, timeout=120)
+    return NODE
+
+
+@pytest.fixture(scope="module")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL server of this module's own."""
+    if pg_program("pg_ctl") is None:
+        pytest.skip("postgresql is not installed")
+    directory = Path("/tmp") / f"jobtide-node-postgres-{os.getpid()}"
+    directory.mkdir(mode=0o777)
+    directory.chmod(0o777)
+    as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []  # PostgreSQL refuses to run as root
+    control = [*as_user, str(pg_program("pg_ctl")), "-D", str(directory / "data")]
+    port = ports.free_block(1)
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={directory} -c fsync=off"
+    try:
+        subprocess.run([*control, "initdb", "-o", "-A trust -U postgres --no-sync"], check=True, capture_output=True, cwd="/")
+        with (tmp_path_factory.mktemp("postgres") / "log").open("wb") as log:
+            subprocess.run([*control, "start", "-w", "-o", options], check=True, stdout=log, stderr=log, cwd="/")
+        try:
+            yield f"postgres://postgres@127.0.0.1:{port}/postgres"
+        finally:
+            subprocess.run([*control, "stop", "-m", "immediate"], check=True, capture_output=True, cwd="/")
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def redis_of_its_own(tmp_path: Path) -> Iterator[str]:
+    """The example's queues have one name on every server."""
+    with servers.valkey(tmp_path / "valkey") as server:
+        yield server.address
+
+
+class Place:
+    """One test's servers and files, and how to run the shop there."""
+
+    def __init__(self, broker: str, prefix: str, directory: Path) -> None:
+        self.broker, self.topic, self.directory = broker, f"{prefix}job.events", directory
+        self.port = ports.free_block(1)
+        self.oracle_path = directory / "oracle.jsonl"
+        rest = {name: value for name, value in os.environ.items() if not name.startswith("JOBTIDE_")}
+        self.gateway_env = rest | {
+            "JOBTIDE_BROKER": broker,
+            "JOBTIDE_TOPIC_PREFIX": prefix,
+            "JOBTIDE_HTTP_PORT": str(self.port),
+            "JOBTIDE_LOG_LEVEL": "warning",
+        }
+        self.env = rest | {
+            "JOBTIDE_ORACLE": str(self.oracle_path), "JOBTIDE_EMITTER_TENANT": "acme",
+            "JOBTIDE_EMITTER_HEARTBEAT_MS": "1000", "JOBTIDE_EMITTER_SNAPSHOT_MS": "1000", "JOBTIDE_EMITTER_FLUSH_TIMEOUT_MS": "10000",
+        }  # fmt: skip
+
+    def through_gateway(self) -> None:
+        self.env["JOBTIDE_EMITTER_URL"] = f"http://127.0.0.1:{self.port}/v1/events"
+
+    def straight_to_kafka(self, client: str) -> None:
+        self.env |= {"JOBTIDE_EMITTER_BROKER": self.broker, "JOBTIDE_EMITTER_TOPIC": self.topic, "JOBTIDE_EMITTER_CLIENT": client}
+
+    @contextmanager
+    def gateway(self) -> Iterator[None]:
+        """`jobtide gateway`, ready."""
+        with self._process([sys.executable, "-m", "jobtide.cli", "gateway"], self.gateway_env, "gateway"):
+            until("the gateway answers", self._answers)
+            yield
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(httpx.HTTPError):
+            return httpx.get(f"http://127.0.0.1:{self.port}/readyz", timeout=2).status_code == 200
+        return False
+
+    @contextmanager
+    def worker(self, backend: str) -> Iterator[subprocess.Popen[bytes]]:
+        """A worker process, asked to end at the end, and ending in order."""
+        with self._process(["node", str(SHOP), "work", backend], self.env, "worker") as process:
+            until("the worker works", lambda: b"working" in (self.directory / "worker.log").read_bytes())
+            yield process
+
+    def drive(self, backend: str, jobs: int, seed: int = 7) -> dict[str, int]:
+        """Adds jobs and waits for their end; what the backend itself counted."""
+        argv = ["node", str(SHOP), "drive", backend, str(jobs), str(seed)]
+        done = subprocess.run(argv, env=self.env, capture_output=True, check=False, timeout=DEADLINE_S)
+        assert done.returncode == 0, done.stderr.decode()[-2000:]
+        return dict(json.loads(done.stdout.splitlines()[-1]))
+
+    @contextmanager
+    def _process(self, argv: list[str], env: dict[str, str], name: str) -> Iterator[subprocess.Popen[bytes]]:
+        with (self.directory / f"{name}.log").open("wb") as log:
+            process = subprocess.Popen(argv, env=env, stdout=log, stderr=log)
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                assert process.wait(30) in (0, -signal.SIGTERM), (self.directory / f"{name}.log").read_text()[-2000:]
+            finally:
+                process.kill()
+
+    def oracle(self, what: str) -> list[dict[str, Any]]:
+        lines = [json.loads(line) for line in self.oracle_path.read_text().splitlines()]
+        return [line for line in lines if line["what"] == what]
+
+    def events(self) -> list[dict[str, Any]]:
+        """Everything in the topic, each event once, each judged by the reader that stage 1 uses. Broadcasts have a copy in every partition."""
+        return list({(partition, event["id"]): event for partition, event in asyncio.run(_read(self.broker, self.topic))}.values())
+
+
+async def _read(broker: str, topic: str) -> list[tuple[int, dict[str, Any]]]:
+    consumer = AIOKafkaConsumer(bootstrap_servers=broker)
+    await consumer.start()
+    try:
+        partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
+        consumer.assign(partitions)
+        await consumer.seek_to_beginning(*partitions)
+        ends = await consumer.end_offsets(partitions)
+        found: list[tuple[int, dict[str, Any]]] = []
+        while any([await consumer.position(partition) < ends[partition] for partition in partitions]):
+            for partition, records in (await consumer.getmany(timeout_ms=200)).items():
+                for record in records:
+                    assert all(event.lane is None or event.lane % PARTITIONS == partition.partition for event in decode(record.value or b""))
+                    value = orjson.loads(record.value or b"")
+                    found += [(partition.partition, event) for event in (value if isinstance(value, list) else [value])]
+        return found
+    finally:
+        await consumer.stop()
+
+
+def until(what: str, done: Callable[[], Any], deadline_s: float = DEADLINE_S) -> None:
+    limit = time.monotonic() + deadline_s
+    while not done():
+        assert time.monotonic() < limit, f"{what}: not within {deadline_s} s"
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def place(kafka_broker: str, prefix: str, tmp_path: Path, package: Path) -> Place:
+    asyncio.run(servers.create_topics(kafka_broker, prefix, PARTITIONS))
+    return Place(kafka_broker, prefix, tmp_path)
+
+
+Counts = Counter[tuple[str, str]]
+
+
+def class_of(line: dict[str, Any]) -> str:
+    """Bee-Queue's and pg-boss's jobs have no names: their class is their queue."""
+    return "shop" if line["backend"] in ("bee-queue", "pg-boss") else str(line["job_class"])
+
+
+def expected(place: Place) -> Counts:
+    """(class, what) -> how often, from what the bodies wrote."""
+    counts: Counts = Counter()
+    for line in place.oracle("enqueue"):
+        counts[class_of(line), "scheduled" if line["delay_ms"] else "enqueued"] += 1
+    for line in place.oracle("start"):
+        counts[class_of(line), "started"] += 1
+    for line in place.oracle("end"):
+        counts[class_of(line), "finished" if line["outcome"] == "ok" else "failed"] += 1
+        if line["outcome"] != "ok":
+            counts[class_of(line), "dead" if line["outcome"] == "dead" else "retry_scheduled"] += 1
+    return counts
+
+
+def told(events: list[dict[str, Any]]) -> Counts:
+    return Counter((event["data"]["job_class"], event["type"].split(".")[1]) for event in events if event["type"].startswith("job."))
+
+
+def seconds(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+def check_lanes(events: list[dict[str, Any]], epochs: int) -> None:
+    """No number is missing in any lane of any epoch, and each epoch ended clean with the numbers it says."""
+    seen: dict[tuple[str, int], set[int]] = {}
+    following: dict[tuple[str, int], int] = {}
+    for event in events:
+        if event.get("epoch") is not None:
+            seen.setdefault((event["epoch"], event["lane"]), set()).add(event["seq"])
+        if event["type"] == "emitter.stats.v1" and event["data"]["clean"]:
+            for lane, number in event["data"]["next"].items():
+                following[event["data"].get("epoch") or event["epoch"], int(lane)] = number
+    assert {key: len(numbers) for key, numbers in seen.items()} == following
+    assert all(numbers == set(range(len(numbers))) for numbers in seen.values())
+    assert len({epoch for epoch, _ in seen}) == epochs
+
+
+def check_times(place: Place, events: list[dict[str, Any]]) -> None:
+    """Starts, put-off times and waits within 50 ms of the oracle, run times within 2 ms: in the median of a busy machine."""
+    starts = {(line["id"], line["attempt"]): line["t"] / 1e6 for line in place.oracle("start")}
+    runs = {(line["id"], line["attempt"]): line["run_us"] / 1e3 for line in place.oracle("left")}
+    added = {line["id"]: (line["t"] / 1e6, line["delay_ms"] / 1e3) for line in place.oracle("enqueue")}
+    first = {event["subject"]: event for event in events if event["type"] in ("job.enqueued.v1", "job.scheduled.v1")}
+    begun = {(e["subject"], e["data"]["attempt"]): seconds(e["time"]) for e in events if e["type"] == "job.started.v1"}
+    assert begun.keys() == starts.keys()
+    assert statistics.median(abs(begun[key] - starts[key]) for key in starts) < 0.05
+    eligible = {key: seconds(event["data"].get("run_at") or event["time"]) for key, event in first.items()}
+    assert statistics.median(abs(eligible[key] - at - delay) for key, (at, delay) in added.items()) < 0.05
+    off = [abs((begun[key, 1] - eligible[key]) - (starts[key, 1] - at - delay)) for key, (at, delay) in added.items()]
+    assert statistics.median(off) < 0.05
+    ends = [event for event in events if event["type"] in ("job.finished.v1", "job.failed.v1")]
+    assert statistics.median(abs(e["data"]["duration_ms"] - runs[e["subject"], e["data"]["attempt"]]) for e in ends) < 2
+
+
+def check_all(place: Place, counted: dict[str, int], epochs: int) -> None:
+    events = place.events()
+    assert told(events) == expected(place)
+    check_lanes(events, epochs)
+    check_times(place, events)
+    finished = sum(number for (_, what), number in told(events).items() if what == "finished")
+    dead = sum(number for (_, what), number in told(events).items() if what == "dead")
+    assert {"completed": finished, "failed": dead} == counted  # the backend's own counters
+    workers = Counter(event["type"] for event in events if event["type"].startswith("worker."))
+    assert workers["worker.online.v1"] == workers["worker.stopping.v1"] == workers["worker.offline.v1"] == PARTITIONS
+    assert workers["worker.heartbeat.v1"] >= PARTITIONS
+    assert {event["data"]["queue"] for event in events if event["type"] == "queue.snapshot.v1"} == {"shop"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("way", ["gateway", "platformatic", "kafkajs"])
+@pytest.mark.parametrize("backend", ["bullmq", "bull", "bee-queue"])
+def test_to_the_last_job_on_redis(backend: str, way: str, place: Place, redis_of_its_own: str) -> None:
+    if way != {"bullmq": "gateway", "bull": "platformatic", "bee-queue": "kafkajs"}[backend] and not os.environ.get("JOBTIDE_TEST_ALL_WAYS"):
+        pytest.skip("each backend goes one way; JOBTIDE_TEST_ALL_WAYS=1 for all")
+    place.env["JOBTIDE_EXAMPLE_REDIS"] = redis_of_its_own
+    with contextlib.ExitStack() as stack:
+        if way == "gateway":
+            place.through_gateway()
+            stack.enter_context(place.gateway())
+        else:
+            place.straight_to_kafka(way)
+        with place.worker(backend):
+            counted = place.drive(backend, JOBS)
+        check_all(place, counted, epochs=2)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_to_the_last_job_on_postgres(place: Place, postgres_url: str) -> None:
+    place.through_gateway()
+    place.env["JOBTIDE_EXAMPLE_POSTGRES"] = postgres_url
+    with place.gateway():
+        with place.worker("pg-boss"):
+            counted = place.drive("pg-boss", 60)
+        check_all(place, counted, epochs=2)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_an_outage_costs_no_job_and_no_event(place: Place, redis_of_its_own: str) -> None:
+    """Nobody listens while all jobs run, and the buffer holds a tenth of what they say: the rest waits on disk."""
+    place.through_gateway()
+    spool = place.directory / "spool"
+    place.env |= {"JOBTIDE_EXAMPLE_REDIS": redis_of_its_own, "JOBTIDE_EMITTER_QUEUE_EVENTS": "100", "JOBTIDE_EMITTER_SPOOL_DIR": str(spool)}
+    with place.worker("bullmq"):
+        counted = place.drive("bullmq", JOBS)
+        assert counted["completed"] + counted["failed"] == JOBS
+        assert sum(path.stat().st_size for path in spool.iterdir()) > 50_000
+        with place.gateway():
+            until("the spool is empty", lambda: not list(spool.iterdir()))
+            until("all is told", lambda: told(place.events()) == expected(place), 30)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_a_killed_worker_is_a_hole_and_nothing_else(place: Place, redis_of_its_own: str) -> None:
+    """SIGKILL: what was told stands, what was in memory is missing, its epoch never said it ended; the next worker's all arrives."""
+    place.through_gateway()
+    place.env["JOBTIDE_EXAMPLE_REDIS"] = redis_of_its_own
+    with place.gateway():
+        argv = ["node", str(SHOP), "work", "bee-queue"]
+        with (place.directory / "killed.log").open("wb") as log:
+            killed = subprocess.Popen(argv, env=place.env, stdout=log, stderr=log)
+        driver = subprocess.Popen(["node", str(SHOP), "drive", "bee-queue", str(JOBS)], env=place.env, stdout=subprocess.DEVNULL)
+        try:
+            until("some jobs have ended", lambda: place.oracle_path.exists() and len(place.oracle("end")) > 30)
+            killed.kill()
+            killed.wait(10)
+            with place.worker("bee-queue"):
+                assert driver.wait(DEADLINE_S) == 0
+        finally:
+            driver.kill()
+            killed.kill()
+        events = place.events()
+    of_killed = {line["pid"] for line in place.oracle("start")} & {killed.pid}
+    assert of_killed
+    ended = {(e["subject"], e["data"]["attempt"]) for e in events if e["type"] in ("job.finished.v1", "job.failed.v1")}
+    missing = [line for line in place.oracle("left") if (line["id"], line["attempt"]) not in ended]
+    assert all(line["pid"] == killed.pid for line in missing), missing
+    clean = {e["source"] for e in events if e["type"] == "emitter.stats.v1" and e["data"]["clean"]}
+    assert not any(source.endswith(f"/{killed.pid}") for source in clean)
+    assert len(clean) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_the_packages_own_tests(package: Path, redis_url: str, postgres_url: str, kafka_broker: str) -> None:
+    env = os.environ | {"JOBTIDE_TEST_REDIS": redis_url, "JOBTIDE_TEST_POSTGRES": postgres_url, "JOBTIDE_TEST_KAFKA": kafka_broker}
+    tests = sorted(str(path) for path in (package / "test").glob("*.test.mjs"))
+    done = subprocess.run(
+        ["node", "--test", "--test-concurrency=4", "--test-force-exit", *tests],
+        cwd=package,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+    blocks = [block[:1500] for block in done.stdout.split("# Subtest: ") if "\nnot ok" in block or "    not ok" in block]
+    assert done.returncode == 0, "\n".join(blocks)[-6000:]
+    assert "# skipped 0" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_the_package_can_be_packed_and_used_both_ways(package: Path, tmp_path: Path) -> None:
+    packed = subprocess.run(
+        ["npm", "pack", "--silent", "--pack-destination", str(tmp_path)], cwd=package, check=True, capture_output=True, text=True, timeout=100
+    )
+    folder = tmp_path / "app" / "node_modules" / "@jobtide" / "emitter"
+    folder.mkdir(parents=True)
+    subprocess.run(["tar", "xzf", str(tmp_path / packed.stdout.strip().splitlines()[-1]), "--strip-components=1", "-C", str(folder)], check=True)
+    assert {path.name for path in folder.iterdir()} == {"package.json", "dist", "README.md", "CHANGELOG.md"}
+    app = tmp_path / "app"
+    lane = 'console.log(laneOf("acme/celery/7f0c"))'
+    for name, code in (
+        ("a.mjs", f'import {{ laneOf }} from "@jobtide/emitter"; {lane}'),
+        ("b.cjs", f'const {{ laneOf }} = require("@jobtide/emitter"); {lane}'),
+    ):
+        (app / name).write_text(code)
+        assert subprocess.run(["node", str(app / name)], check=True, capture_output=True, text=True).stdout == "8\n"
+    (app / "c.mts").write_text(
+        'import { Worker } from "bullmq"; import { watchWorker } from "@jobtide/emitter/bullmq";\n'
+        'const plain = new Worker("q", async () => 1, { connection: {} });\nexport const worker: typeof plain = watchWorker(plain);\n'
+    )
+    (app / "node_modules" / "bullmq").symlink_to(package / "node_modules" / "bullmq")
+    compiler = [
+        str(package / "node_modules" / ".bin" / "tsc"),
+        "--noEmit",
+        "--skipLibCheck",
+        "--strict",
+        "--module",
+        "nodenext",
+        "--target",
+        "es2022",
+    ]
+    checked = subprocess.run([*compiler, "--types", "", str(app / "c.mts")], cwd=app, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_lanes_are_pythons(package: Path) -> None:
+    from jobtide_emitter.lanes import lane_of
+
+    ids = ("1", "ü", "日本", "😀", "a b", "x" * 300, *map(str, range(200)))
+    keys = [f"acme/{system}/{job_id}" for system in ("bullmq", "celery") for job_id in ids]
+    code = 'import { laneOf } from "@jobtide/emitter"; console.log(JSON.stringify(JSON.parse(process.argv[1]).map(laneOf)));'
+    done = subprocess.run(["node", "--input-type=module", "-e", code, json.dumps(keys)], cwd=package, check=True, capture_output=True, text=True)
+    assert json.loads(done.stdout) == [lane_of(key) for key in keys]
