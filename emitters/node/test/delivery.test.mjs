@@ -1,12 +1,14 @@
 // Delivery: HTTP to a gateway that misbehaves, outages, the spool, and the ends of a process.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { appendFileSync, existsSync, mkdtempSync, readdirSync, writeFileSync } from "node:fs";
+import { appendFileSync, closeSync, existsSync, mkdtempSync, openSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { configure, setLog, sites } from "@jobtide/emitter";
 import { MemoryTransport } from "@jobtide/emitter/memory";
+import { Orphans, ownerName } from "../dist/esm/orphans.js";
+import { readRecords, Spool } from "../dist/esm/spool.js";
 import { receiver, until } from "./receiver.mjs";
 
 const said = [];
@@ -211,6 +213,31 @@ test("SIGKILL with a spool in use: its whole records are delivered, a torn tail 
   assert.deepEqual(ids, exactly(ids.length));
   assert.equal(existsSync(join(directory, file)), false);
   assert.deepEqual(readdirSync(directory), ["other~1~1~x.spool"]);
+});
+
+test("a record whose CRC is wrong ends the file: nothing after it is trusted", () => {
+  const directory = spoolDir();
+  const path = join(directory, "host~1~1~abc.nspool");
+  const spool = new Spool(directory, path, 1 << 20);
+  assert.equal(spool.write([1, 2, 3].map((n) => ({ order: n, lane: 0, text: `{"n":${n},"lane":${n},"seq":0}` }))), 3);
+  const bytes = readFileSync(path);
+  bytes[bytes.indexOf('"n":2') + 4] ^= 1;
+  writeFileSync(path, bytes);
+  const fd = openSync(path, "r");
+  const [events] = readRecords(fd, 0, 1 << 20);
+  closeSync(fd);
+  assert.deepEqual(events.map((event) => [JSON.parse(event.text).n, event.lane]), [[1, 1]]);
+});
+
+test("a file of a process that lives is nobody's orphan; of one that is gone, it is", () => {
+  const directory = spoolDir();
+  const record = { order: 1, lane: 0, text: '{"lane":0,"seq":0}' };
+  const [host, pid, start] = ownerName().split("~");
+  new Spool(directory, join(directory, `${host}~${pid}~${start}~aa.nspool`), 1 << 20).write([record]);
+  const orphans = new Orphans(directory, ownerName());
+  assert.equal(orphans.take(1 << 20), undefined);
+  new Spool(directory, join(directory, `${host}~${pid}~1~bb.nspool`), 1 << 20).write([record]); // the pid is used again
+  assert.equal(orphans.take(1 << 20).events.length, 1);
 });
 
 test("no call site has failed", () => {
