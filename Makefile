@@ -27,7 +27,7 @@ check: setup
 setup-test: setup
 	@.ci/setup-test
 
-test: check test-ruby test-node
+test: check test-ruby  # the Node package's own tests run in tests/e2e, where their servers are
 	$(PY) -m pytest $(PYTEST_ARGS)
 
 test-ruby: setup-test
