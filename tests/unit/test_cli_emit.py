@@ -57,11 +57,16 @@ def receiver() -> Iterator[Receiver]:
     made.server_close()
 
 
+def _interruptible() -> None:
+    """Else a test run started in the background would hand an ignored SIGINT down, and `emit` rightly leaves ignored what was."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def emit(url: str, *arguments: str, **more: Any) -> "subprocess.Popen[bytes]":
     environ = {name: value for name, value in os.environ.items() if not name.startswith("JOBTIDE_")}
     environ |= {"JOBTIDE_EMITTER_URL": url, "JOBTIDE_EMITTER_HEARTBEAT_MS": "200"}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen([sys.executable, "-m", "jobtide.cli", "emit", *arguments], env=environ, **{**pipes, **more})
+    return subprocess.Popen([sys.executable, "-m", "jobtide.cli", "emit", *arguments], env=environ, **{**pipes, **more}, preexec_fn=_interruptible)
 
 
 def test_a_command_that_succeeds(receiver: Receiver) -> None:
