@@ -10,6 +10,16 @@ module Jobtide
     MAX_CHARS = 2048
     MASK = "***"
 
+    # By the settings that the emitter has now.
+    def self.current
+      settings = Jobtide.emitter.settings
+      return @current if @settings.equal?(settings)
+
+      @current = new(settings)
+      @settings = settings
+      @current
+    end
+
     def initialize(settings)
       @none = settings.args.empty?
       @all = settings.args == "*"

@@ -38,18 +38,10 @@ module Jobtide
         facts[:priority] = active_job.priority if active_job.priority.is_a?(Integer)
         parent = Backend.running_id
         facts[:parent_job_id] = parent if parent && parent != active_job.job_id
-        if (preview = arguments.preview(active_job.class.name, active_job.arguments))
+        if (preview = Arguments.current.preview(active_job.class.name, active_job.arguments))
           facts[:args_preview] = preview
         end
         facts
-      end
-
-      def arguments
-        settings = Jobtide.emitter.settings
-        return @arguments if @settings.equal?(settings)
-
-        @settings = settings
-        @arguments = Arguments.new(settings)
       end
     end
   end

@@ -21,7 +21,7 @@ module Jobtide
         name, id, before = wrapped || [(payload["class"] || payload[:class]).to_s, payload[ID] || "unknown", 0]
         parent = Backend.running_id
         more = parent && parent != id ? { parent_job_id: parent } : {}
-        preview = arguments.preview(name, args)
+        preview = Arguments.current.preview(name, args)
         more[:args_preview] = preview if preview
         Jobtide.emitter.job(SYSTEM, queue.to_s, name, id, before + 1, **more)
       end
@@ -32,14 +32,6 @@ module Jobtide
 
       def enqueued_at_us(payload)
         Moments.us(payload[AT])
-      end
-
-      def arguments
-        settings = Jobtide.emitter.settings
-        return @arguments if @settings.equal?(settings)
-
-        @settings = settings
-        @arguments = Arguments.new(settings)
       end
     end
   end

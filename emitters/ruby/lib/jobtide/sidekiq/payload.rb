@@ -35,7 +35,7 @@ module Jobtide
         facts[:batch_id] = payload["bid"] if payload["bid"]
         facts[:parent_job_id] = payload[PARENT] if payload[PARENT]
         facts[:labels] = { "tags" => Bounds.name(payload["tags"].join(",")) } if payload["tags"].is_a?(Array) && payload["tags"].any?
-        preview = arguments.preview(name, payload["args"])
+        preview = Arguments.current.preview(name, payload["args"])
         facts[:args_preview] = preview if preview
         facts
       end
@@ -46,14 +46,6 @@ module Jobtide
 
       def run_at_us(payload)
         Moments.us(payload[RUN_AT])
-      end
-
-      def arguments
-        settings = Jobtide.emitter.settings
-        return @arguments if @settings.equal?(settings)
-
-        @settings = settings
-        @arguments = Arguments.new(settings)
       end
     end
   end
