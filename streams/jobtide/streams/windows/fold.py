@@ -49,6 +49,7 @@ class WindowFold:
         self._workers = Workers()
         self._queues = Queues()
         self._ledgers = Ledgers()
+        self._boards = {board.kind: board for board in (self._workers, self._queues, self._ledgers)}
 
     @property
     def version(self) -> int:
@@ -126,7 +127,7 @@ class WindowFold:
             if series.ends_s + MINUTE_S <= oldest_s and not (series.running or series.waiting):
                 del self._series[series.name]
                 self._removed[series.name] = series
-        for board in (self._workers, self._queues, self._ledgers):
+        for board in self._boards.values():
             board.forget_before(self._at_us)
 
     def take_changes(self) -> list[HotWrite]:
@@ -135,7 +136,7 @@ class WindowFold:
         out: list[HotWrite] = []
         if self._at_us:
             out = self._series_changes(version)
-        for board in (self._workers, self._queues, self._ledgers):
+        for board in self._boards.values():
             out += board.take_changes(version)
         if self._watermarks.changed:
             self._watermarks.changed = False
@@ -159,12 +160,11 @@ class WindowFold:
         """Whether this is something the fold knows, and so takes out of the hot state itself when it is over."""
         if kind == "series":
             return f"{tenant}{SEPARATOR}{field}".encode() in self._series
-        boards = {board.kind: board for board in (self._workers, self._queues, self._ledgers)}
-        return kind in boards and boards[kind].holds((tenant, *field.split(SEPARATOR)))
+        return kind in self._boards and self._boards[kind].holds((tenant, *field.split(SEPARATOR)))
 
     def touch_all(self) -> None:
         """The hot state lost everything: tell all of it again."""
         self._rolling.changed.update(dict.fromkeys(self._series.values()))
-        for board in (self._workers, self._queues, self._ledgers):
+        for board in self._boards.values():
             board.touch_all()
         self._watermarks.changed = True
