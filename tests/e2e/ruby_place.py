@@ -1,26 +1,16 @@
 """Where Ruby workers run in tests: a gateway, Ruby processes here or in another system, the oracle they write, the topic they fill."""
 
-import asyncio
 import json
-import os
 import shutil
-import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
-import orjson
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from jobtide.cli.embedded import ports
-from jobtide.streams.events import decode
+from tests.e2e.worker_place import WorkerPlace
 
 RUBY = Path(__file__).parents[2] / "emitters" / "ruby"
-PARTITIONS = 8
 DEADLINE_S = 60
 # Sidekiq adds up to ten seconds to each retry and looks for them every ten: too long for a test.
 HASTY = """
@@ -31,23 +21,17 @@ class Sidekiq::JobRetry; def rand(*) = 0; end
 """
 
 
-class Place:
+class Place(WorkerPlace):
     """One test's servers and files, and how to run Ruby there."""
 
     def __init__(self, broker: str, prefix: str, directory: Path, root: Path | None = None) -> None:
-        self.broker, self.prefix, self.directory, self._root = broker, prefix, directory, root
+        super().__init__(broker, prefix, directory)
+        self._root = root
         self.ruby_code = shutil.copytree(RUBY, directory / "ruby") if root else RUBY
         self.shop = self.inside(self.ruby_code / "examples" / "shop")
-        self.port = ports.free_block(1)
-        self.oracle_path = directory / "oracle.jsonl"
-        rest = {name: value for name, value in os.environ.items() if not name.startswith("JOBTIDE_")}
-        self.gateway_env = rest | {
-            "JOBTIDE_BROKER": broker, "JOBTIDE_TOPIC_PREFIX": prefix, "JOBTIDE_HTTP_PORT": str(self.port),
-            "JOBTIDE_LOG_LEVEL": "warning",
-        }  # fmt: skip
-        self.ruby_env = rest | {
+        self.ruby_env = self.rest | {
             "RUBYLIB": self.inside(self.ruby_code / "lib"), "JOBTIDE_ORACLE": self.inside(self.oracle_path), "JOBTIDE_EMITTER_TENANT": "acme",
-            "JOBTIDE_EMITTER_URL": f"http://127.0.0.1:{self.port}/v1/events",
+            "JOBTIDE_EMITTER_URL": self.gateway_url,
             "JOBTIDE_EMITTER_HEARTBEAT_MS": "1000", "JOBTIDE_EMITTER_SNAPSHOT_MS": "1000",
         }  # fmt: skip
 
@@ -64,71 +48,14 @@ class Place:
         return self.inside(self.directory / "hasty.rb")
 
     @contextmanager
-    def gateway(self) -> Iterator[None]:
-        """`jobtide gateway`, ready."""
-        with self._process([sys.executable, "-m", "jobtide.cli", "gateway"], self.gateway_env, "gateway"):
-            until("the gateway answers", self._answers)
-            yield
-
-    def _answers(self) -> bool:
-        try:
-            return httpx.get(f"http://127.0.0.1:{self.port}/readyz", timeout=2).status_code == 200
-        except httpx.HTTPError:
-            return False
-
-    @contextmanager
     def worker(self, *argv: str, **env: str) -> Iterator[subprocess.Popen[bytes]]:
         """A Ruby worker, asked to end at the end, and ending in order."""
-        with self._process(self._there(list(argv)), self.ruby_env | env, "worker") as process:
+        with self.process(self._there(list(argv)), self.ruby_env | env, "worker") as process:
             yield process
 
     def ruby(self, *argv: str, **env: str) -> None:
         with (self.directory / "drive.log").open("wb") as log:
             subprocess.run(self._there(["ruby", *argv]), env=self.ruby_env | env, stdout=log, stderr=log, check=True, timeout=DEADLINE_S)
 
-    @contextmanager
-    def _process(self, argv: list[str], env: dict[str, str], name: str) -> Iterator[subprocess.Popen[bytes]]:
-        with (self.directory / f"{name}.log").open("wb") as log:
-            process = subprocess.Popen(argv, env=env, stdout=log, stderr=log)
-        try:
-            yield process
-        finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                assert process.wait(30) in (0, -signal.SIGTERM), (self.directory / f"{name}.log").read_text()[-2000:]
-            finally:
-                process.kill()
-
     def oracle(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.oracle_path.read_text().splitlines()] if self.oracle_path.exists() else []
-
-    def events(self) -> list[dict[str, Any]]:
-        """Everything in the topic, each event once, each judged by the reader that stage 1 uses. Broadcasts have a copy in every partition."""
-        return list({(partition, event["id"]): event for partition, event in asyncio.run(_read(self.broker, f"{self.prefix}job.events"))}.values())
-
-
-async def _read(broker: str, topic: str) -> list[tuple[int, dict[str, Any]]]:
-    consumer = AIOKafkaConsumer(bootstrap_servers=broker, isolation_level="read_committed")
-    await consumer.start()
-    try:
-        partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
-        consumer.assign(partitions)
-        await consumer.seek_to_beginning(*partitions)
-        ends = await consumer.end_offsets(partitions)
-        found: list[tuple[int, dict[str, Any]]] = []
-        while any([await consumer.position(partition) < ends[partition] for partition in partitions]):
-            for partition, records in (await consumer.getmany(timeout_ms=200)).items():
-                for record in records:
-                    assert all(event.lane is None or event.lane % PARTITIONS == partition.partition for event in decode(record.value or b""))
-                    value = orjson.loads(record.value or b"")
-                    found += [(partition.partition, event) for event in (value if isinstance(value, list) else [value])]
-        return found
-    finally:
-        await consumer.stop()
-
-
-def until(what: str, done: Callable[[], Any], deadline_s: float = DEADLINE_S) -> None:
-    limit = time.monotonic() + deadline_s
-    while not done():
-        assert time.monotonic() < limit, f"{what}: not within {deadline_s} s"
-        time.sleep(0.1)

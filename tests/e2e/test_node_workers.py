@@ -10,11 +10,8 @@ import itertools
 import json
 import os
 import shutil
-import signal
 import statistics
 import subprocess
-import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,22 +19,23 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
-import orjson
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from jobtide.cli.embedded import ports
-from jobtide.streams.events import decode
 
 from tests import servers
+from tests.e2e.worker_place import PARTITIONS, WorkerPlace, check_lanes
+from tests.e2e.worker_place import until as until_within
 
 NODE = Path(__file__).parents[2] / "emitters" / "node"
 SHOP = NODE / "example" / "shop.mjs"
-PARTITIONS = 8
 JOBS = 150
 DEADLINE_S = 90
 
 pytestmark = pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
+
+
+def until(what: str, done: Callable[[], Any], deadline_s: float = DEADLINE_S) -> None:
+    until_within(what, done, deadline_s)
 
 
 def pg_program(name: str) -> Path | None:
@@ -59,6 +57,7 @@ def package() -> Path:
 def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A PostgreSQL server of this module's own."""
     if pg_program("pg_ctl") is None:
+        assert os.environ.get("CI") != "true", "CI needs PostgreSQL: apt-get install postgresql"
         pytest.skip("postgresql is not installed")
     directory = Path("/tmp") / f"jobtide-node-postgres-{os.getpid()}"
     directory.mkdir(mode=0o777)
@@ -86,47 +85,26 @@ def redis_of_its_own(tmp_path: Path) -> Iterator[str]:
         yield server.address
 
 
-class Place:
+class Place(WorkerPlace):
     """One test's servers and files, and how to run the shop there."""
 
     def __init__(self, broker: str, prefix: str, directory: Path) -> None:
-        self.broker, self.topic, self.directory = broker, f"{prefix}job.events", directory
-        self.port = ports.free_block(1)
-        self.oracle_path = directory / "oracle.jsonl"
-        rest = {name: value for name, value in os.environ.items() if not name.startswith("JOBTIDE_")}
-        self.gateway_env = rest | {
-            "JOBTIDE_BROKER": broker,
-            "JOBTIDE_TOPIC_PREFIX": prefix,
-            "JOBTIDE_HTTP_PORT": str(self.port),
-            "JOBTIDE_LOG_LEVEL": "warning",
-        }
-        self.env = rest | {
+        super().__init__(broker, prefix, directory)
+        self.env = self.rest | {
             "JOBTIDE_ORACLE": str(self.oracle_path), "JOBTIDE_EMITTER_TENANT": "acme",
             "JOBTIDE_EMITTER_HEARTBEAT_MS": "1000", "JOBTIDE_EMITTER_SNAPSHOT_MS": "1000", "JOBTIDE_EMITTER_FLUSH_TIMEOUT_MS": "10000",
         }  # fmt: skip
 
     def through_gateway(self) -> None:
-        self.env["JOBTIDE_EMITTER_URL"] = f"http://127.0.0.1:{self.port}/v1/events"
+        self.env["JOBTIDE_EMITTER_URL"] = self.gateway_url
 
     def straight_to_kafka(self, client: str) -> None:
         self.env |= {"JOBTIDE_EMITTER_BROKER": self.broker, "JOBTIDE_EMITTER_TOPIC": self.topic, "JOBTIDE_EMITTER_CLIENT": client}
 
     @contextmanager
-    def gateway(self) -> Iterator[None]:
-        """`jobtide gateway`, ready."""
-        with self._process([sys.executable, "-m", "jobtide.cli", "gateway"], self.gateway_env, "gateway"):
-            until("the gateway answers", self._answers)
-            yield
-
-    def _answers(self) -> bool:
-        with contextlib.suppress(httpx.HTTPError):
-            return httpx.get(f"http://127.0.0.1:{self.port}/readyz", timeout=2).status_code == 200
-        return False
-
-    @contextmanager
     def worker(self, backend: str) -> Iterator[subprocess.Popen[bytes]]:
         """A worker process, asked to end at the end, and ending in order."""
-        with self._process(["node", str(SHOP), "work", backend], self.env, "worker") as process:
+        with self.process(["node", str(SHOP), "work", backend], self.env, "worker") as process:
             until("the worker works", lambda: b"working" in (self.directory / "worker.log").read_bytes())
             yield process
 
@@ -137,53 +115,9 @@ class Place:
         assert done.returncode == 0, done.stderr.decode()[-2000:]
         return dict(json.loads(done.stdout.splitlines()[-1]))
 
-    @contextmanager
-    def _process(self, argv: list[str], env: dict[str, str], name: str) -> Iterator[subprocess.Popen[bytes]]:
-        with (self.directory / f"{name}.log").open("wb") as log:
-            process = subprocess.Popen(argv, env=env, stdout=log, stderr=log)
-        try:
-            yield process
-        finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                assert process.wait(30) in (0, -signal.SIGTERM), (self.directory / f"{name}.log").read_text()[-2000:]
-            finally:
-                process.kill()
-
     def oracle(self, what: str) -> list[dict[str, Any]]:
         lines = [json.loads(line) for line in self.oracle_path.read_text().splitlines()]
         return [line for line in lines if line["what"] == what]
-
-    def events(self) -> list[dict[str, Any]]:
-        """Everything in the topic, each event once, each judged by the reader that stage 1 uses. Broadcasts have a copy in every partition."""
-        return list({(partition, event["id"]): event for partition, event in asyncio.run(_read(self.broker, self.topic))}.values())
-
-
-async def _read(broker: str, topic: str) -> list[tuple[int, dict[str, Any]]]:
-    consumer = AIOKafkaConsumer(bootstrap_servers=broker)
-    await consumer.start()
-    try:
-        partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
-        consumer.assign(partitions)
-        await consumer.seek_to_beginning(*partitions)
-        ends = await consumer.end_offsets(partitions)
-        found: list[tuple[int, dict[str, Any]]] = []
-        while any([await consumer.position(partition) < ends[partition] for partition in partitions]):
-            for partition, records in (await consumer.getmany(timeout_ms=200)).items():
-                for record in records:
-                    assert all(event.lane is None or event.lane % PARTITIONS == partition.partition for event in decode(record.value or b""))
-                    value = orjson.loads(record.value or b"")
-                    found += [(partition.partition, event) for event in (value if isinstance(value, list) else [value])]
-        return found
-    finally:
-        await consumer.stop()
-
-
-def until(what: str, done: Callable[[], Any], deadline_s: float = DEADLINE_S) -> None:
-    limit = time.monotonic() + deadline_s
-    while not done():
-        assert time.monotonic() < limit, f"{what}: not within {deadline_s} s"
-        time.sleep(0.1)
 
 
 @pytest.fixture
@@ -220,21 +154,6 @@ def told(events: list[dict[str, Any]]) -> Counts:
 
 def seconds(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
-
-
-def check_lanes(events: list[dict[str, Any]], epochs: int) -> None:
-    """No number is missing in any lane of any epoch, and each epoch ended clean with the numbers it says."""
-    seen: dict[tuple[str, int], set[int]] = {}
-    following: dict[tuple[str, int], int] = {}
-    for event in events:
-        if event.get("epoch") is not None:
-            seen.setdefault((event["epoch"], event["lane"]), set()).add(event["seq"])
-        if event["type"] == "emitter.stats.v1" and event["data"]["clean"]:
-            for lane, number in event["data"]["next"].items():
-                following[event["data"].get("epoch") or event["epoch"], int(lane)] = number
-    assert {key: len(numbers) for key, numbers in seen.items()} == following
-    assert all(numbers == set(range(len(numbers))) for numbers in seen.values())
-    assert len({epoch for epoch, _ in seen}) == epochs
 
 
 def check_times(place: Place, events: list[dict[str, Any]]) -> None:

@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from tests import servers
-from tests.e2e.ruby_place import PARTITIONS, Place, until
+from tests.e2e.ruby_place import Place
+from tests.e2e.worker_place import PARTITIONS, check_lanes, until
 
 # Another system's Ruby: what runs there sees this folder as its root.
 OTHER_ROOT = Path(os.environ["JOBTIDE_TEST_RUBY_ROOT"]) if "JOBTIDE_TEST_RUBY_ROOT" in os.environ else None
@@ -102,21 +103,6 @@ def check_counts(place: Place, tries: dict[str, int]) -> list[dict[str, Any]]:
         first = {e["subject"] for e in events if e["type"] in ("job.enqueued.v1", "job.scheduled.v1") and e["data"]["job_class"] == job_class}
         assert len(first) == len(enqueued)
     return events
-
-
-def check_lanes(events: list[dict[str, Any]], epochs: int) -> None:
-    """No number is missing in any lane of any epoch, and each epoch ended clean with the numbers it says."""
-    seen: dict[tuple[str, int], set[int]] = {}
-    following: dict[tuple[str, int], int] = {}
-    for event in events:
-        if event.get("epoch") is not None:
-            seen.setdefault((event["epoch"], event["lane"]), set()).add(event["seq"])
-        if event["type"] == "emitter.stats.v1" and event["data"]["clean"]:
-            for lane, number in event["data"]["next"].items():
-                following[event["data"].get("epoch") or event["epoch"], int(lane)] = number
-    assert {key: len(numbers) for key, numbers in seen.items()} == following
-    assert all(numbers == set(range(len(numbers))) for numbers in seen.values())
-    assert len({epoch for epoch, _ in seen}) == epochs
 
 
 SHOP_TRIES = {"Shop::Invoice": 3, "Shop::Mail": 1}
