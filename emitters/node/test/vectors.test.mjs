@@ -60,7 +60,9 @@ const CALLS = {
   "job.retry_scheduled.v1": (emitter, job, { run_at, error, worker_id }) => emitter.jobRetryScheduled(job, exactUs(run_at), { error, worker_id }),
   "job.dead.v1": (emitter, job, data) => emitter.jobDead(job, data.error, { worker_id: data.worker_id }),
 };
-const OF_A_JOB = ["max_attempts", "priority", "parent_job_id", "batch_id"];
+// What only a backend of another language can know at that point, and this core has no call for.
+const needsMore = ({ type, data }) => (type === "job.enqueued.v1" && data.run_at) || (type === "job.discarded.v1" && !data.worker_id && data.error);
+const OF_A_JOB = ["max_attempts", "priority", "parent_job_id", "batch_id", "labels"];
 
 function ended(emitter, job, data) {
   const now = clock.monotonicMs();
@@ -74,7 +76,7 @@ for (const [file, mappings] of read("mappings"))
   test(`core events equal those of mappings/${file}`, async (t) => {
     t.after(() => Object.assign(clock, real));
     for (const mapping of mappings) {
-      for (const expected of mapping.events.filter((event) => event.type in CALLS)) {
+      for (const expected of mapping.events.filter((event) => event.type in CALLS && !needsMore(event))) {
         const { memory, emitter } = emitting(mapping.settings);
         const { data } = expected;
         const more = Object.fromEntries(OF_A_JOB.filter((name) => name in data).map((name) => [name, data[name]]));
