@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import jobtide_emitter
 import orjson
 import pytest
 from jobtide_emitter import bounds, masking, running
+from jobtide_emitter.settings import Settings
 from jobtide_emitter.transports.memory import MemoryTransport
 
 SECRET = "hunter2-Zq83kd0Lw7"
@@ -67,7 +71,12 @@ def test_names_of_the_program_stay_though_they_are_quoted() -> None:
     assert bounds.error_of(KeyError("hunter2"), "full")["message"] == f"'{masking.MASK}'"
 
 
-@pytest.mark.parametrize("word", ["x", "a1", "-", "a@", "password", "'", '"', "{", "://", "eyJ.", "1 ", "-----BEGIN A-----", "a:", "\\"])
+ENDLESS = [
+    "x", "a1", "-", "a@", "password", "'", '"', "{", "://", "eyJ.", "1 ", "-----BEGIN A-----", "a:", "\\", "a=", "{{} ", "{a{}", "é@", "eyJ-", "password is ",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("word", ENDLESS)
 def test_no_message_costs_a_job_its_time(word: str) -> None:
     began = time.perf_counter()
     bounds.error_of(ValueError(word * (100_000 // len(word))), "full")
@@ -104,6 +113,39 @@ def test_fingerprints_group_what_differs_only_in_what_varies() -> None:
     assert len(first) == 16
     assert first != bounds.error_of(KeyError(same[0]), "full")["fingerprint"]
     assert first != bounds.error_of(ValueError("other"), "full")["fingerprint"]
+
+
+CONTRACT = Path(__file__).parents[2] / "contract"
+
+
+def vectors(folder: str) -> list[Any]:
+    found = [vector for path in sorted((CONTRACT / "vectors" / folder).glob("*.json")) for vector in json.loads(path.read_bytes())]
+    assert len(found) >= 10
+    return found
+
+
+def test_the_rules_are_the_contracts() -> None:
+    rules = [{"name": name, "pattern": pattern, "ignore_case": ignore_case} for name, pattern, ignore_case in masking.RULES]
+    here = {"mask": masking.MASK, "rules": rules, "quoted": masking.QUOTED, "varying": masking.VARYING}
+    assert here == json.loads((CONTRACT / "masking.json").read_bytes())
+
+
+@pytest.mark.parametrize("vector", vectors("fingerprints"), ids=lambda vector: vector["why"])
+def test_messages_are_masked_and_grouped_as_in_every_language(vector: dict[str, Any]) -> None:
+    text = vector["message"] if "message" in vector else "".join(part * times for part, times in vector["parts"])
+    for level in ("strict", "secrets", "off"):
+        facts = bounds.message_of(vector["class"], text, level)
+        assert facts["fingerprint"] == vector["fingerprint"], level
+        if level != "off":
+            made = facts["message"]
+            digest = {"sha256": sha256(made.encode()).hexdigest(), "chars": len(made)}
+            assert (made if "message" in vector else digest) == vector[level]
+
+
+@pytest.mark.parametrize("vector", vectors("arguments"), ids=lambda vector: vector["why"])
+def test_arguments_are_masked_as_in_every_language(vector: dict[str, Any]) -> None:
+    names = vector.get("args_mask", Settings().args_mask)
+    assert masking.Arguments("*", names).shown(vector["value"]) == vector["shown"]
 
 
 def delivered(memory: MemoryTransport) -> str:

@@ -14,7 +14,7 @@ from zlib import crc32
 
 import orjson
 
-from jobtide_emitter.masking import NAMES_CODE, fingerprint, masked, masked_backtrace
+from jobtide_emitter.masking import NAMES_CODE, fingerprint, masked, masked_backtrace, without_quoted
 
 MAX_EVENT_BYTES = 32 * 1024
 NUMBER_BYTES = 256  # room for id, epoch, lane and seq, which come later
@@ -96,8 +96,10 @@ def error_of(error: BaseException | None, detail: str, masking: str = "strict", 
 
 def message_of(error_class: str, text: str, masking: str, names_code: bool = False) -> dict[str, str]:
     """`message`, masked, and the `fingerprint` of class and message."""
-    message = masked(encodable(text)[: 2 * MAX_MESSAGE_CHARS], masking, names_code=names_code)[:MAX_MESSAGE_CHARS]
-    return {"message": message, "fingerprint": fingerprint(error_class, message)}
+    plain = encodable(text)[: 2 * MAX_MESSAGE_CHARS]
+    safe = masked(plain, "secrets")  # fingerprints are of this, whatever the app lets out
+    message = plain if masking == "off" else safe if masking == "secrets" or names_code else without_quoted(safe)
+    return {"message": message[:MAX_MESSAGE_CHARS], "fingerprint": fingerprint(error_class, safe)}
 
 
 def class_of(kind: type) -> str:

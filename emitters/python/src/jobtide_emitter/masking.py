@@ -20,31 +20,51 @@ _MAX_TEXT_CHARS = 256
 _MAX_ITEMS = 50
 _MAX_DEPTH = 5
 
-# Every pattern begins at the edge of a word or is bounded: a message of one endless word must cost no job its time.
-_NAMES = "passw|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential|session|cookie|card|cvv|iban|ssn"
-_KEY = rf"(?:(?<![\w-])[\w-]{{0,40}}?(?:{_NAMES})[\w-]*)"
-_PEM = re.compile(r"-----BEGIN [A-Z ]+-----.*?(?:-----END [A-Z ]+-----|\Z)", re.S)
-_SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"\b(authorization|proxy-authorization)(['\"]?\s*[:=]\s*).+", re.I), rf"\1\2{MASK}"),
-    (re.compile(rf"({_KEY}['\"]?\s*(?:[:=]|=>|\bis\b)\s*)(\"[^\"]*\"|'[^']*'|[^\s,;&)}}\]]+)", re.I), rf"\1{MASK}"),
-    (re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]{6,}", re.I), rf"\1 {MASK}"),
-    (re.compile(r"(?<=://)[^/\s@]{0,256}@"), f"{MASK}@"),
-    (re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*"), MASK),
-    (re.compile(r"\b(?:[sp]k|rk|gh[pousr]|github_pat|xox[a-z]|AKIA|ASIA|AIza|glpat|whsec)[_-]?[\w-]{10,}"), MASK),
-    (_PEM, MASK),
-    (re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,8}"), MASK),
-    (re.compile(r"\b\d(?:[ -]?\d){12,18}\b"), MASK),
+# The rules of contract/masking.json: equal there, here and in every other language's emitter, so they use only what all
+# regular expressions share: no \w, \b, \d, \s, which differ beyond ASCII. What a rule finds becomes its first group and MASK.
+# Every rule begins at the edge of a word or is bounded: a message of one endless word must cost no job its time.
+_WORD = r"[^\x00-,./:-@\[-^`{-\x7f]"  # A-Z, a-z, 0-9, _, - and everything beyond ASCII
+_LOCAL = r"[^\x00-*,/:-@\[-^`{-\x7f]"  # those, + and .
+_SPACE = r"[ \t\r\n]"
+_START, _END = r"(?<![A-Za-z0-9_])", r"(?![A-Za-z0-9_])"
+_NOT_WORD = r"(?<![^\x00-,./:-@\[-^`{-\x7f])"
+_NAMES = (
+    r"passw|passphrase|pwd|secret|token(?!iz)|api[_-]?key|access[_-]?key|private[_-]?key|credential|session|cookie|cvv"
+    r"|creditcard|debitcard|(?<![A-Za-z])(?:card(?!i|board)|iban|ssn(?![A-Za-z]))"
+)
+_UUID = r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
+RULES: tuple[tuple[str, str, bool], ...] = (  # name, pattern, whether the case of ASCII letters counts for nothing
+    ("header", rf"({_START}(?:authorization|cookie)\\{{0,3}}['\"]?[ \t]*[:=][ \t]*)[^\r\n]+", True),
+    ("bearer", rf"({_START}(?:bearer|basic){_SPACE}+)[A-Za-z0-9_.~+/=-]{{6,}}", True),
     (
-        re.compile(
-            r"(?<![\w/.-])(?!(?:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b))(?=[\w+=-]*\d)(?=[\w+=-]*[A-Za-z])[\w+=-]{20,}"
-        ),
-        MASK,
+        "named",
+        rf"({_NOT_WORD}{_WORD}{{0,40}}?(?:{_NAMES}){_WORD}*\\{{0,3}}['\"]?{_SPACE}*(?:=>|[:=]|{_START}is{_END}){_SPACE}*)"
+        r"(?:\[masked\]|\"[^\"]*\"|'[^']*'|[^ \t\r\n,;&)}\]]+)",
+        True,
+    ),
+    ("url", r"(?<=://)[^/?# \t\r\n]*(?=@)", False),
+    ("jwt", r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*", False),
+    ("key", rf"{_START}(?:(?:[sp]k|rk|gh[pousr]|github_pat|xox[a-z]|glpat|whsec)[_-]|AKIA|ASIA|AIza)[A-Za-z0-9_-]{{10,}}", False),
+    ("pem", r"-----BEGIN [A-Z ]+-----(?:[^-]|-(?!----END ))*(?:-----END [A-Z ]+-----)?", False),
+    ("email", rf"(?<!{_LOCAL}){_LOCAL}{{1,64}}@{_WORD}{{1,64}}(?:\.{_WORD}{{1,64}}){{1,8}}", False),
+    ("card", rf"{_START}[0-9](?:[ -]?[0-9]){{12,18}}{_END}", False),
+    (
+        "opaque",
+        rf"(?<![A-Za-z0-9_/.-])(?!{_UUID}{_END})(?=[A-Za-z0-9_+=-]{{0,256}}[0-9])(?=[A-Za-z0-9_+=-]{{0,256}}[A-Za-z])[A-Za-z0-9_+=-]{{20,}}",
+        False,
     ),
 )
-_QUOTED = re.compile(r"\"[^\"\n]*\"|(?<!\w)'[^'\n]*'|`[^`\n]*'|\{[^{}\n]*\}")
+_BRACES = r"\{(?:[^{}\r\n]|\{(?:[^{}\r\n]|\{[^{}\r\n]*\})*\})*\}"  # three deep
+QUOTED = rf"\"[^\"\r\n]*\"|(?<![A-Za-z0-9_])'[^'\r\n]*'|`[^`'\r\n]*['`]|{_BRACES}"
+VARYING = rf"{QUOTED}|{_START}(?=[0-9a-fA-F-]*[0-9])[0-9a-fA-F][0-9a-fA-F-]{{7,}}{_END}|0[xX][0-9a-fA-F]+|[0-9]+"
+_COMPILED = [re.compile(pattern, re.I | re.A if fold else 0) for _, pattern, fold in RULES]
+_PEM = _COMPILED[[name for name, *_ in RULES].index("pem")]
+_QUOTED = re.compile(QUOTED)
+_VARYING = re.compile(VARYING)
+_LINE_END = re.compile(r"[\r\n]")
+_FIRST_LINE_CHARS = 512
 _FRAME = re.compile(r'^\s*File "(.*)", line (\d+)(?:, in (.*))?$')
 _INDENTED = re.compile(r"^\s{4}")
-_VARYING = re.compile(r"\"[^\"]*\"|'[^']*'|`[^`']*'|\b(?=[0-9a-f-]*[0-9])[0-9a-f][0-9a-f-]{7,}\b|0x[0-9a-f]+|\d+", re.I | re.A)
 # What these quote are names of the program, not data.
 NAMES_CODE = (ImportError, AttributeError, NameError)
 
@@ -57,11 +77,18 @@ def masked(text: str, level: str, *, names_code: bool = False) -> str:
     """
     if level == "off":
         return text
-    for pattern, instead in _SECRETS:
-        text = pattern.sub(instead, text)
-    if level == "strict" and not names_code:
-        text = _QUOTED.sub(lambda found: f"{found[0][0]}{MASK}{found[0][-1]}" if found[0][1:-1] != MASK else found[0], text)
-    return text
+    for pattern in _COMPILED:
+        text = pattern.sub(_kept, text)
+    return without_quoted(text) if level == "strict" and not names_code else text
+
+
+def without_quoted(text: str) -> str:
+    """The text without what stands in quotes or braces."""
+    return _QUOTED.sub(lambda found: f"{found[0][0]}{MASK}{found[0][-1]}", text)
+
+
+def _kept(found: re.Match[str]) -> str:
+    return f"{found[1]}{MASK}" if found.re.groups else MASK
 
 
 def masked_backtrace(text: str, level: str, *, names_code: bool = False) -> str:
@@ -78,14 +105,15 @@ def masked_backtrace(text: str, level: str, *, names_code: bool = False) -> str:
 
 
 def fingerprint(error_class: str, message: str) -> str:
-    """Sixteen hex digits. The first line of the message counts, without numbers, ids and quoted values.
+    """Sixteen hex digits of a class and a message that has lost its secrets, but not yet what is in quotes.
+
+    The first line of the message counts, without numbers, ids and quoted values. Frames do not: they change with each release.
 
     >>> fingerprint("ValueError", "no invoice 17") == fingerprint("ValueError", "no invoice 4711")
     True
     """
-    lines = message.splitlines()
-    first = _VARYING.sub("*", lines[0][:512].strip()) if lines else ""
-    return sha256(f"{error_class}\n{first}".encode("utf-8", "replace")).hexdigest()[:16]
+    line = _LINE_END.split(message, maxsplit=1)[0][:_FIRST_LINE_CHARS].strip(" \t")
+    return sha256(f"{error_class}\n{_VARYING.sub('*', line)}".encode("utf-8", "replace")).hexdigest()[:16]
 
 
 class Arguments:
@@ -104,6 +132,10 @@ class Arguments:
             return None
         shown = {"args": self._shown(list(args), 0), "kwargs": self._shown(dict(kwargs), 0)}
         return orjson.dumps(shown).decode()[:MAX_PREVIEW_CHARS]
+
+    def shown(self, value: Any) -> str:
+        """One value as JSON, masked: the same text in every language."""
+        return orjson.dumps(self._shown(value, 0)).decode()[:MAX_PREVIEW_CHARS]
 
     def _shown(self, value: Any, depth: int) -> Any:
         if isinstance(value, bool | float | None):
