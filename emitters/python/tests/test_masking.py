@@ -72,7 +72,8 @@ def test_names_of_the_program_stay_though_they_are_quoted() -> None:
 
 
 ENDLESS = [
-    "x", "a1", "-", "a@", "password", "'", '"', "{", "://", "eyJ.", "1 ", "-----BEGIN A-----", "a:", "\\", "a=", "{{} ", "{a{}", "é@", "eyJ-", "password is ",
+    "x", "a1", "-", "a@", "password", "'", '"', "{", "://",
+    "eyJ.", "1 ", "-----BEGIN A-----", "a:", "\\", "a=", "{{} ", "{a{}", "é@", "eyJ-", "password is ",
 ]  # fmt: skip
 
 
