@@ -34,7 +34,7 @@ def moving(migrated: Settings) -> Iterator[SteppedWriter]:
     writer.forget_all()
 
 
-@pytest.mark.parametrize("killed_after", ["mark", "executions", "rows"])
+@pytest.mark.parametrize("killed_after", ["mark", "lists", "executions", "rows"])
 def test_the_minute_an_attempt_left_is_repaired_after_a_crash(moving: SteppedWriter, killed_after: str) -> None:
     moving.step(1, stop_after=killed_after)
     moving.crash()
@@ -42,6 +42,7 @@ def test_the_minute_an_attempt_left_is_repaired_after_a_crash(moving: SteppedWri
     moving.recompute()
     assert moving.rows("SELECT sum(failed), sum(finished), sum(started) FROM rollups") == [(0, 1, 1)]
     assert moving.rows("SELECT state, run_us, error_class FROM executions") == [("finished", 1_000_000, "")]
+    assert moving.rows("SELECT list, state FROM listed_executions") == [("trouble", "finished")], "no list says less than the original"
 
 
 def test_a_recomputation_before_the_rows_does_not_finish_their_minutes(moving: SteppedWriter) -> None:

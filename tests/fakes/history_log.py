@@ -61,13 +61,14 @@ class SteppedWriter:
         return self._position >= len(self._log)
 
     def step(self, size: int, stop_after: str = "commit") -> None:
-        """Handle the next `size` records, as far as `stop_after`: mark, executions (of the inserts only those), rows, or commit."""
+        """Handle the next `size` records, as far as `stop_after`: mark, lists, executions (of the inserts only those), rows, or commit."""
         records = self._log[self._position : self._position + size]
         batch = batches.prepare(records, self._settings.partitions)
         assert not batch.refused
         minutes, inserts = plan(self.owned, batch, self._store.executions(lookups(self.owned, batch)))
         versions = {p: self.owned[p].dirty.mark(found) for p, found in minutes.items()}
-        parts = {"mark": 0, "executions": 1}.get(stop_after, len(inserts))
+        lists = int(inserts[0].table == "execution_lists")
+        parts = {"mark": 0, "lists": lists, "executions": lists + 1}.get(stop_after, len(inserts))
         self._store.write({p: (versions[p], minutes[p]) for p in minutes}, inserts[:parts])
         if parts < len(inserts):
             return
@@ -88,11 +89,12 @@ class SteppedWriter:
 
     def merge_parts(self) -> None:
         """What ClickHouse does in its own time: merge rows of the same key."""
-        for table in ("job_events", "job_executions", "rollup_1m"):
+        for table in ("job_events", "job_executions", "execution_lists", "rollup_1m"):
             self.db.command(f"OPTIMIZE TABLE {table} FINAL")
 
     def forget_all(self) -> None:
         """Empty the tables and disconnect."""
-        for table in ("job_events", "job_executions", "rollup_1m", "dirty_minutes", "writer_progress", "worker_snapshots"):
+        tables = ("job_events", "job_executions", "execution_lists", "rollup_1m", "dirty_minutes", "writer_progress", "worker_snapshots")
+        for table in (*tables, "deploys", "queue_states"):
             self.db.command(f"TRUNCATE TABLE {table}")
         self.db.close()

@@ -17,7 +17,8 @@ from jobtide.sinks import executions, rows
 from jobtide.sinks.executions import Execution, Key
 from jobtide.sinks.inserts import Insert, Rows
 from jobtide.streams.errors import ContractError
-from jobtide.streams.events import Event, Reason, WorkerEvent, check_lane, decode, decode_each, is_job, is_pack, split
+from jobtide.streams.events import Event, QueueEvent, Reason, WorkerEvent, check_lane, decode, decode_each, is_job, is_pack, split
+from jobtide.streams.events.types import DeployMarked
 
 FUTURE_US = 5 * 60 * 1_000_000  # as in stage 1: an event further ahead of its append time is taken for that time
 ROWS_VERSION = 1  # raise it when the same record gives other rows: an old token must not hide them
@@ -56,6 +57,8 @@ class Batch:
     """What to insert for some records."""
 
     event_rows: Rows = field(default_factory=lambda: Rows("job_events", rows.EVENT_COLUMNS))
+    deploy_rows: Rows = field(default_factory=lambda: Rows("deploys", rows.DEPLOY_COLUMNS))
+    queue_rows: Rows = field(default_factory=lambda: Rows("queue_states", rows.QUEUE_COLUMNS))
     worker_rows: Rows = field(default_factory=lambda: Rows("worker_snapshots", rows.WORKER_COLUMNS))
     attempts: dict[int, dict[Key, Execution]] = field(default_factory=dict)  # by partition
     reach: dict[int, Reach] = field(default_factory=dict)
@@ -69,11 +72,15 @@ class Batch:
 
         That depends on more than this batch, so executions carry no token. They do not need one: written twice, they merge.
         """
-        attempts = Rows("job_executions", executions.COLUMNS)
+        attempts, lists = Rows("job_executions", executions.COLUMNS), Rows("execution_lists", executions.LIST_COLUMNS)
         for key, e in whole:
-            attempts.add(executions.row(key, e))
-        of_events = (each.insert(self._token(each.table)) for each in (self.event_rows, self.worker_rows))
-        made = (attempts.insert(), *of_events)
+            row = executions.row(key, e)
+            attempts.add(row)
+            for copy in executions.list_rows(key, e, row):
+                lists.add(copy)
+        of_events = (self.event_rows, self.worker_rows, self.deploy_rows, self.queue_rows)
+        # Lists first: what follows from `job_executions` when a batch comes again must not be missing in them.
+        made = (lists.insert(), attempts.insert(), *(each.insert(self._token(each.table)) for each in of_events))
         return [each for each in made if each.rows]
 
     def _token(self, table: str) -> str:
@@ -160,5 +167,9 @@ def _take(batch: Batch, reach: Reach, event: Event, raw: bytes, record: Record, 
         batch.worker_rows.add(rows.worker_row(event, at_us, partition, append_us))
     else:
         batch.event_rows.add(rows.other_row(cast(rows.OtherEvent, event), raw, at_us, partition, offset, append_us))
+        if isinstance(event, DeployMarked):
+            batch.deploy_rows.add(rows.deploy_row(event, at_us, append_us))
+        elif isinstance(event, QueueEvent):
+            batch.queue_rows.add(rows.queue_row(event, at_us, append_us))
     batch.seen[event.id] = identity
     batch.events += 1

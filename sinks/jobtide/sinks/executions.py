@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from jobtide.sinks.fingerprints import fingerprint
 from jobtide.sinks.inserts import Row
 from jobtide.streams.events import JobEvent, Kind
+from jobtide.streams.events.data import Error as ToldError
 from jobtide.streams.folds.attempts import OUTCOME_OF_KIND, AttemptFacts, greatest, join, least
 
 Key = tuple[str, str, str, str, str, int]  # tenant, environment, system, queue, job_id, attempt: an AttemptKey without its cost
@@ -22,12 +24,13 @@ NO_DURATION_US = -(1 << 62)  # in the place of minus the duration: loses against
 _ENQUEUED, _SCHEDULED, _STARTED = int(Kind.ENQUEUED), int(Kind.SCHEDULED), int(Kind.STARTED)
 _RETRY_SCHEDULED, _DEAD = int(Kind.RETRY_SCHEDULED), int(Kind.DEAD)
 _UNCOUNTED = frozenset({int(Kind.HEARTBEAT), int(Kind.PROGRESS)})  # they tell of a running attempt nothing that counts
-_RAN = int(OUTCOME_OF_KIND[Kind.FAILED])  # outcomes from this rank on mean that it started
+FAILED = _RAN = int(OUTCOME_OF_KIND[Kind.FAILED])  # outcomes from this rank on mean that it started
 
 
 class Execution(msgspec.Struct, array_like=True, gc=False):
     """`first_us`..`last_us` holds every time at which the attempt may count, an implied start included. `append_us`: newest append.
 
+    `failed`: a failure was told of it, whatever counts in the end. `batch_id`: the greatest that was told, "" for none.
     `hashed`: 64 bits of the key, once `moves.unknown` has needed them (they cost more than all else that it does).
     """
 
@@ -37,11 +40,13 @@ class Execution(msgspec.Struct, array_like=True, gc=False):
     append_us: int
     error: Error = NO_ERROR
     hashed: int = 0
+    batch_id: str = ""
+    failed: bool = False
 
 
 COLUMNS = (
     "tenant", "environment", "system", "queue", "job_id", "attempt", "job_class", "worker_id", "enqueued_at", "queued_at", "eligible_at",
-    "started_at", "implied_at", "outcome", "dead_at", "retried_at", "first_at", "last_at", "ingested_at",
+    "started_at", "implied_at", "outcome", "dead_at", "retried_at", "first_at", "last_at", "ingested_at", "batch_id",
 )  # fmt: skip
 
 
@@ -62,6 +67,8 @@ def absorb(attempts: dict[Key, Execution], key: Key, event: JobEvent, at_us: int
     else:
         _sight(e, d.job_class, at_us, append_us)
     f = e.facts
+    if d.batch_id and d.batch_id > e.batch_id:
+        e.batch_id = d.batch_id
     worker_id, queued_us, run_us = d.worker_id, d.enqueued_us, d.run_us
     if worker_id and (not f.worker_id or worker_id < f.worker_id):
         f.worker_id = worker_id
@@ -70,7 +77,7 @@ def absorb(attempts: dict[Key, Execution], key: Key, event: JobEvent, at_us: int
     if kind == _RETRY_SCHEDULED:
         if f.retried_us is None or at_us < f.retried_us:
             f.retried_us = at_us
-        _follow(attempts, (*key[:5], key[5] + 1), d.job_class, run_us, at_us, append_us)
+        _follow(attempts, (*key[:5], key[5] + 1), d.job_class, run_us, at_us, append_us, d.batch_id or "")
         return
     if run_us is not None and (f.eligible_us is None or run_us > f.eligible_us):
         f.eligible_us = run_us
@@ -98,13 +105,14 @@ def _sight(e: Execution, job_class: str, at_us: int, append_us: int) -> None:
         e.facts.job_class = job_class
 
 
-def _follow(attempts: dict[Key, Execution], key: Key, job_class: str, run_us: int | None, at_us: int, append_us: int) -> None:
+def _follow(attempts: dict[Key, Execution], key: Key, job_class: str, run_us: int | None, at_us: int, append_us: int, batch_id: str) -> None:
     """A retry was scheduled: the next attempt is enqueued then, and may not start before `run_us`."""
     e = attempts.get(key)
     if e is None:
-        attempts[key] = Execution(AttemptFacts(job_class, enqueued_us=at_us, eligible_us=run_us), at_us, at_us, append_us)
+        attempts[key] = Execution(AttemptFacts(job_class, enqueued_us=at_us, eligible_us=run_us), at_us, at_us, append_us, batch_id=batch_id)
         return
     _sight(e, job_class, at_us, append_us)
+    e.batch_id = max(e.batch_id, batch_id)
     e.facts.enqueued_us = least(e.facts.enqueued_us, at_us)
     e.facts.eligible_us = greatest(e.facts.eligible_us, run_us)
 
@@ -125,10 +133,17 @@ def _end(e: Execution, event: JobEvent, at_us: int) -> None:
             f.implied_us = implied_us
         if implied_us < e.first_us:
             e.first_us = implied_us
+    if outcome == FAILED:
+        e.failed = True
     found = d.error
-    error = NO_ERROR if found is None else (found.class_, found.message or "", found.fingerprint or "")
+    error = NO_ERROR if found is None else _error(found)
     if not f.outcome or (outcome, -at_us, NO_DURATION_US if duration_us is None else -duration_us, *error) > outcome_of(e):
         f.outcome, f.outcome_us, f.duration_us, e.error = outcome, at_us, duration_us, error
+
+
+def _error(found: ToldError) -> Error:
+    message = found.message or ""
+    return (found.class_, message, found.fingerprint or fingerprint(found.class_, message))
 
 
 def outcome_of(e: Execution) -> tuple[int, int, int, str, str, str]:
@@ -140,7 +155,8 @@ def outcome_of(e: Execution) -> tuple[int, int, int, str, str, str]:
 def merge(a: Execution, b: Execution) -> Execution:
     """Everything both know of one attempt: associative, commutative, idempotent."""
     error = max(outcome_of(a), outcome_of(b))[3:] if a.facts.outcome or b.facts.outcome else NO_ERROR
-    return Execution(join(a.facts, b.facts), min(a.first_us, b.first_us), max(a.last_us, b.last_us), max(a.append_us, b.append_us), error)
+    times = (min(a.first_us, b.first_us), max(a.last_us, b.last_us), max(a.append_us, b.append_us))
+    return Execution(join(a.facts, b.facts), *times, error, batch_id=max(a.batch_id, b.batch_id), failed=a.failed or b.failed)
 
 
 def row(key: Key, e: Execution) -> Row:
@@ -148,8 +164,21 @@ def row(key: Key, e: Execution) -> Row:
     f = e.facts
     return (
         *key, f.job_class, f.worker_id or None, f.enqueued_us, f.queued_us, f.eligible_us, f.started_us, f.implied_us, outcome_of(e),
-        f.dead_us, f.retried_us, e.first_us, e.last_us, e.append_us // 1_000_000,
+        f.dead_us, f.retried_us, e.first_us, e.last_us, e.append_us // 1_000_000, e.batch_id,
     )  # fmt: skip
+
+
+LIST_COLUMNS = ("list", "batch", *COLUMNS)
+
+
+def list_rows(key: Key, e: Execution, row_: Row) -> list[Row]:
+    """Its rows of `execution_lists`: copies of `row_`, its row of `job_executions`, for each list it is in."""
+    out: list[Row] = []
+    if e.failed or key[5] > 1:
+        out.append(("trouble", "", *row_))
+    if e.batch_id:
+        out.append(("batch", e.batch_id, *row_))
+    return out
 
 
 # What is known of the attempts of given jobs, in the order `stored_from` reads. By job and queue rather than by whole keys: ClickHouse
@@ -157,7 +186,7 @@ def row(key: Key, e: Execution) -> Row:
 STORED = """
 SELECT tenant, environment, system, queue, job_id, attempt, min(job_class), min(enqueued_at), min(queued_at), max(eligible_at),
   min(started_at), min(implied_at), min(dead_at), min(retried_at), max(outcome).1, max(outcome).2, max(outcome).3,
-  min(first_at), max(last_at)
+  min(first_at), max(last_at), max(batch_id)
 FROM job_executions
 WHERE (tenant, environment, system, queue) IN %(queues)s AND job_id IN %(job_ids)s
 GROUP BY tenant, environment, system, queue, job_id, attempt"""
@@ -165,10 +194,10 @@ GROUP BY tenant, environment, system, queue, job_id, attempt"""
 
 def stored_from(row: Sequence[Any]) -> tuple[Key, Execution]:
     """The key and the execution in a row of `STORED`, as far as they decide what the attempt counts for: no error, no worker."""
-    rank, minus_time_us, minus_duration_us, first_us, last_us = row[14:19]
+    rank, minus_time_us, minus_duration_us, first_us, last_us, batch_id = row[14:20]
     facts = AttemptFacts(
         job_class=row[6], enqueued_us=row[7], queued_us=row[8], eligible_us=row[9], started_us=row[10], implied_us=row[11],
         dead_us=row[12], retried_us=row[13], outcome=rank, outcome_us=-minus_time_us if rank else None,
         duration_us=None if minus_duration_us == NO_DURATION_US else -minus_duration_us,
     )  # fmt: skip
-    return (row[0], row[1], row[2], row[3], row[4], row[5]), Execution(facts, first_us, last_us, 0)
+    return (row[0], row[1], row[2], row[3], row[4], row[5]), Execution(facts, first_us, last_us, 0, batch_id=batch_id, failed=rank == FAILED)

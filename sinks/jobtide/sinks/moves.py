@@ -50,7 +50,8 @@ class Remembered:
     def put(self, hashed: int, execution: Execution) -> None:
         facts = execution.facts
         worker_id, facts.worker_id = facts.worker_id, ""
-        self._young[hashed] = _encode(Execution(facts, execution.first_us, execution.last_us, 0))
+        kept = Execution(facts, execution.first_us, execution.last_us, 0, batch_id=execution.batch_id, failed=execution.failed)
+        self._young[hashed] = _encode(kept)
         facts.worker_id = worker_id
 
     def age(self) -> None:

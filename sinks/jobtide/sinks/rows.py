@@ -1,4 +1,4 @@
-"""Decoded events to rows of `job_events` and `worker_snapshots`. Pure.
+"""Decoded events to rows of `job_events`, `worker_snapshots`, `deploys` and `queue_states`. Pure.
 
 Not attempts (`executions`) and no decision which events are taken (`batch`). A row depends on nothing but the Kafka record, so a
 redelivered record gives the same row. DateTime64 values are integers in the column's unit (µs, `ingested_at` ms).
@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from jobtide.sinks.inserts import Row
 from jobtide.streams.events import JobEvent, QueueEvent, WorkerEvent
+from jobtide.streams.events.data import QueueSnapshotData
 from jobtide.streams.events.types import DeployMarked, EmitterStats
+
+PAUSED = "queue.paused"
 
 OtherEvent = QueueEvent | DeployMarked | EmitterStats
 
@@ -22,6 +25,12 @@ WORKER_COLUMNS = (
     "tenant", "environment", "system", "worker_id", "time", "type", "kafka_partition", "status", "hostname", "pid", "tag", "version",
     "queues", "concurrency", "busy", "running", "processed", "failed", "rss_bytes", "cpu_percent", "epoch", "lane", "seq", "event_id",
     "ingested_at",
+)  # fmt: skip
+
+DEPLOY_COLUMNS = ("tenant", "environment", "system", "queue", "release", "time", "actor", "url", "note", "event_id", "ingested_at")
+QUEUE_COLUMNS = (
+    "tenant", "environment", "system", "queue", "time", "type", "ready", "scheduled", "retry", "dead", "running", "oldest_ready_at", "paused",
+    "actor", "event_id", "ingested_at",
 )  # fmt: skip
 
 
@@ -57,3 +66,21 @@ def worker_row(event: WorkerEvent, at_us: int, partition: int, append_us: int) -
         d.version or "", d.queues or [], d.concurrency, d.busy, len(d.running or ()), d.processed, d.failed, d.rss_bytes, d.cpu_percent,
         event.epoch or "", event.lane, event.seq, event.id, append_us // 1000,
     )  # fmt: skip
+
+
+def deploy_row(event: DeployMarked, at_us: int, append_us: int) -> Row:
+    d = event.data
+    return (
+        d.tenant, d.environment, d.system or "", d.queue or "", d.release, at_us, d.actor or "", d.url or "", d.note or "", event.id,
+        append_us // 1000,
+    )  # fmt: skip
+
+
+def queue_row(event: QueueEvent, at_us: int, append_us: int) -> Row:
+    """A snapshot with all it says, or a pause or a resumption."""
+    d = event.data
+    name = (d.tenant, d.environment, d.system, d.queue, at_us, event.name)
+    if isinstance(d, QueueSnapshotData):
+        paused = None if d.paused is None else int(d.paused)
+        return (*name, d.ready, d.scheduled, d.retry, d.dead, d.running, d.oldest_ready_us, paused, "", event.id, append_us // 1000)
+    return (*name, None, None, None, None, None, None, int(event.name == PAUSED), d.actor or "", event.id, append_us // 1000)

@@ -30,6 +30,9 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 _KEPT_FROM = {
     "job_events": "greatest(toDateTime(time), toDateTime(ingested_at))",
     "job_executions": "greatest(toDateTime(last_at), ingested_at)",
+    "execution_lists": "greatest(toDateTime(last_at), ingested_at)",
+    "deploys": "greatest(toDateTime(time), toDateTime(ingested_at))",
+    "queue_states": "greatest(toDateTime(time), toDateTime(ingested_at))",
     "rollup_1m": "greatest(minute, toDateTime(intDiv(version, 1000000)))",
     "worker_snapshots": "greatest(toDateTime(time), toDateTime(ingested_at))",
 }
@@ -114,6 +117,9 @@ def apply_retention(db: ClickHouse, settings: Settings) -> None:
     days = {
         "job_events": settings.retention_events_days,
         "job_executions": settings.retention_executions_days,
+        "execution_lists": settings.retention_executions_days,
+        "deploys": settings.retention_rollups_days,  # they explain the numbers, as long as there are any
+        "queue_states": settings.retention_queues_days,
         "rollup_1m": settings.retention_rollups_days,
         "worker_snapshots": settings.retention_workers_days,
     }

@@ -1,0 +1,122 @@
+"""Lists of executions, deploys and queue states: what is copied, in any order, and what redelivery does. On both engines."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from jobtide.sinks.clickhouse.migrate import prepare
+from jobtide.sinks.fingerprints import fingerprint
+from jobtide.streams.events import time_text
+from jobtide.streams.settings import Settings
+
+from tests.fakes.history_log import SteppedWriter, log_of
+from tests.proof.job_events import SECOND, START_US, job_event
+
+
+@pytest.fixture
+def migrated(history_settings: Settings) -> Settings:
+    settings = replace(history_settings, retention_queues_days=20_000)  # the events are of a fixed day
+    prepare(settings)
+    return settings
+
+
+def written(settings: Settings, events: list[dict[str, Any]], size: int = 1) -> SteppedWriter:
+    writer = SteppedWriter(settings, log_of([(START_US + 60 * SECOND, e) for e in events], 2), 10)
+    while not writer.done:
+        writer.step(size)
+    return writer
+
+
+def test_failures_and_what_came_of_them_are_listed_in_any_order(migrated: Settings) -> None:
+    """One job: failed, retried, finished; another finished at once and is in no list."""
+    error = {"class": "Timeout", "message": "no answer after 30 s"}
+    story = [
+        job_event("failed", START_US, duration_ms=5, error=error),
+        job_event("retry_scheduled", START_US + 1, run_at=START_US + SECOND),
+        job_event("finished", START_US + 2 * SECOND, attempt=2, duration_ms=7),
+        job_event("finished", START_US, job_id="calm", duration_ms=1),
+    ]
+    for order in ((0, 1, 2, 3), (3, 2, 1, 0), (1, 2, 0, 3)):
+        writer = written(migrated, [story[n] for n in order])
+        rows = writer.rows("SELECT job_id, attempt, state, retried, error_class, error_fingerprint, run_us FROM listed_executions ORDER BY attempt")
+        assert rows == [
+            ("job-1", 1, "failed", 1, "Timeout", fingerprint("Timeout", "no answer after 31 s"), 5000),
+            ("job-1", 2, "finished", 0, "", "", 7000),
+        ]
+        writer.forget_all()
+
+
+def test_an_attempt_is_in_its_batch_whichever_event_says_so(migrated: Settings) -> None:
+    told = [job_event("enqueued", START_US, batch_id="b-1"), job_event("retry_scheduled", START_US + 9, run_at=START_US + 10, batch_id="b-1")]
+    untold = [
+        job_event("started", START_US + 1),
+        job_event("failed", START_US + 5, duration_ms=0.004),
+        job_event("finished", START_US + 20, attempt=2, duration_ms=0.001),
+    ]
+    for order in ([*told, *untold], [*untold, *told], [untold[1], told[0], untold[0], untold[2], told[1]]):
+        writer = written(migrated, order)
+        batch = "SELECT batch, batch_id, attempt, state FROM listed_executions WHERE list = 'batch' ORDER BY attempt"
+        assert writer.rows(batch) == [("b-1", "b-1", 1, "failed"), ("b-1", "b-1", 2, "finished")]
+        assert writer.rows("SELECT attempt, batch_id FROM executions ORDER BY attempt") == [(1, "b-1"), (2, "b-1")]
+        writer.forget_all()
+
+
+def of_queue(kind: str, at_us: int, **data: Any) -> dict[str, Any]:
+    made = job_event("enqueued", at_us)
+    key = "acme/celery/q/mail"
+    owner = {"tenant": "acme", "system": "celery"}
+    named = {**owner, "queue": "mail"} if kind.startswith("queue.") else owner
+    return {**made, "type": f"{kind}.v1", "id": f"{kind}-{at_us}".ljust(16, "-"), "subject": "mail", "partitionkey": key, "data": {**named, **data}}
+
+
+def test_deploys_and_queue_states_are_kept_once(migrated: Settings) -> None:
+    events = [
+        of_queue("deploy.marked", START_US, release="v7", actor="ann", url="https://ci/7"),
+        of_queue("queue.snapshot", START_US + 1, ready=5, retry=2, paused=False, oldest_ready_at=time_text(START_US - SECOND)),
+        of_queue("queue.paused", START_US + 2, actor="bob"),
+        of_queue("queue.resumed", START_US + 3),
+    ]
+    writer = written(migrated, events)
+    for _ in range(2):
+        writer.committed = 0
+        writer.crash()
+        writer.step(4)
+    assert writer.rows("SELECT release, actor, url, note, system, queue FROM deploys FINAL") == [("v7", "ann", "https://ci/7", "", "celery", "")]
+    states = "SELECT type, ready, scheduled, retry, paused, toUnixTimestamp64Micro(oldest_ready_at), actor FROM queue_states FINAL ORDER BY time"
+    assert writer.rows(states) == [
+        ("queue.snapshot", 5, None, 2, 0, START_US - SECOND, ""),
+        ("queue.paused", None, None, None, 1, None, "bob"),
+        ("queue.resumed", None, None, None, 0, None, ""),
+    ]
+    assert writer.rows("SELECT count() FROM job_events FINAL") == [(4,)], "completeness counts them there as well"
+    writer.forget_all()
+
+
+def test_what_an_earlier_version_wrote_is_taken_over(migrated: Settings) -> None:
+    """The filling statements of the migrations give the rows that the writer would have written."""
+    error = {"class": "Timeout", "message": "m", "fingerprint": "f"}
+    events = [
+        job_event("failed", START_US, duration_ms=5, error=error),
+        job_event("finished", START_US + SECOND, attempt=2, duration_ms=1),
+        job_event("finished", START_US, job_id="calm", duration_ms=1),
+        of_queue("deploy.marked", START_US, release="v7", actor="ann"),
+        of_queue("queue.snapshot", START_US + 1, ready=5, paused=True, oldest_ready_at=time_text(START_US - SECOND)),
+        of_queue("queue.paused", START_US + 2, actor="bob"),
+    ]
+    writer = written(migrated, events, size=9)
+    asked = [
+        "SELECT * EXCEPT month FROM execution_lists FINAL ORDER BY job_id, attempt",
+        "SELECT * FROM deploys FINAL",
+        "SELECT * FROM queue_states FINAL ORDER BY time",
+    ]
+    should = [writer.rows(sql) for sql in asked]
+    for table in ("execution_lists", "deploys", "queue_states"):
+        writer.db.command(f"TRUNCATE TABLE {table}")
+    for version in (8, 9, 10):
+        writer.db.command(f"DELETE FROM schema_migrations WHERE version = {version}")
+    prepare(migrated)
+    assert [writer.rows(sql) for sql in asked] == should
+    assert all(should)
+    writer.forget_all()
