@@ -33,7 +33,9 @@ class AnyShop(Shop):
     postgres = ""
 
     def _environment(self) -> dict[str, str]:
-        return {**super()._environment(), "JOBTIDE_EXAMPLE_POSTGRES": self.postgres}
+        # every count is to be exact, however busy the machine is: a slow broker is no outage
+        patient = {"JOBTIDE_EMITTER_FLUSH_TIMEOUT_MS": "30000", "JOBTIDE_EMITTER_REQUEST_TIMEOUT_MS": "30000"}
+        return {**super()._environment(), "JOBTIDE_EXAMPLE_POSTGRES": self.postgres, **patient}
 
     def prepare(self) -> None:
         """procrastinate keeps its queue in PostgreSQL."""

@@ -136,6 +136,26 @@ def test_flush_and_close_keep_to_their_time_when_the_receiver_hangs() -> None:
     stuck.over.set()
 
 
+class Slow(MemoryTransport):
+    """Answers late, and then well: a broker that has just started, or whose machine is busy."""
+
+    late_s = 3.0
+
+    def connect(self) -> None:
+        time.sleep(self.late_s)
+        self.late_s = 0.0
+
+
+def test_a_process_that_ends_while_the_receiver_is_slow_has_told_everything() -> None:
+    """Three seconds of a stopped broker cost each short process all or some of its events when it waited for two."""
+    slow = Slow()
+    emitter = configured(slow)
+    enqueue(emitter, 3)
+    emitter.close()
+    assert numbers(slow) == ["0", "1", "2"]
+    assert {event["data"]["clean"] for event in slow.of("emitter.stats")} == {True}
+
+
 def test_hooks_go_on_while_the_receiver_hangs_and_memory_is_bounded() -> None:
     stuck = Stuck()
     emitter = configured(stuck, queue_events=500, queue_bytes=1 << 20)

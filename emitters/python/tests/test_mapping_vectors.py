@@ -2,14 +2,16 @@
 
 The hooks are called with real objects of the backend where it has plain ones (Celery's Context, Dramatiq's Message) and
 with stand-ins where an object needs a server (RQ's Job). That real workers give the hooks just these things is tested
-in `test_real_workers`.
+in `test_real_workers`. With JOBTIDE_PARITY_DIR the results are written there as python.json, {backend: {vector: "pass" |
+"fail"}}, for the table of all languages.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -184,10 +186,22 @@ def play(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Pla
     return {"celery": PlayCelery, "rq": PlayRq, "dramatiq": lambda: PlayDramatiq(monkeypatch)}[backend]()
 
 
+@pytest.fixture(scope="module")
+def results() -> Iterator[dict[str, dict[str, str]]]:
+    """What became of each vector."""
+    found: dict[str, dict[str, str]] = {}
+    yield found
+    if directory := os.environ.get("JOBTIDE_PARITY_DIR"):
+        (Path(directory) / "python.json").write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+
+
 @pytest.mark.parametrize("mapping", MAPPINGS, ids=lambda mapping: f"{mapping['backend']}-{mapping['name']}")
 def test_native_becomes_exactly_these_events(
-    mapping: dict[str, Any], play: Play, memory: MemoryTransport, monkeypatch: pytest.MonkeyPatch, no_errors: None
-) -> None:
+    mapping: dict[str, Any], play: Play, memory: MemoryTransport, monkeypatch: pytest.MonkeyPatch, no_errors: None,
+    results: dict[str, dict[str, str]],
+) -> None:  # fmt: skip
+    of_backend = results.setdefault(mapping["backend"], {})
+    of_backend[mapping["name"]] = "fail"
     emitter = jobtide_emitter.configure(make_transport=lambda: memory, linger_ms=0, **mapping["settings"])
     clock: dict[str, int] = {}
     monkeypatch.setattr(time, "time_ns", lambda: clock["wall_us"] * 1000)
@@ -200,6 +214,7 @@ def test_native_becomes_exactly_these_events(
     assert emitter.flush(5000)
     made = sorted(memory.events, key=lambda event: int(event["seq"]))
     assert [trimmed(event) for event in made] == mapping["events"]
+    of_backend[mapping["name"]] = "pass"
 
 
 def trimmed(event: dict[str, Any]) -> dict[str, Any]:

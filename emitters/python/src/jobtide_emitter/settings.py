@@ -45,7 +45,8 @@ class Settings:
     spool_dir: str = _setting("", "directory for events that the buffer cannot hold while nothing can be delivered; empty: they are dropped")
     spool_bytes: int = _setting(64 << 20, "bytes of them, of all processes together; at least 1048576")
     linger_ms: int = _setting(50, "how long the first event of a pack waits for company")
-    flush_timeout_ms: int = _setting(2_000, "longest wait when a process ends; near zero while delivery is known to fail")
+    # more than one answer takes: a broker that is only slow (it starts, its machine is busy) must not cost a short process its events
+    flush_timeout_ms: int = _setting(8_000, "longest wait when a process ends; near zero while delivery is known to fail")
     request_timeout_ms: int = _setting(5_000, "longest wait for one answer of broker or gateway, in the background thread")
     heartbeat_ms: int = _setting(10_000, "time between two heartbeats of a worker")
     snapshot_ms: int = _setting(10_000, "time between two queue.snapshot of a queue, from the one worker that is elected for it")
