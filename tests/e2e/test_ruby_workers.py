@@ -1,14 +1,11 @@
 """Real Ruby workers through a real gateway into real Kafka: what the emitter told is what the jobs wrote down themselves.
 
-Sidekiq 6.4 on Valkey and DelayedJob on SQLite, as Debian 12 packages them. The oracle is the log of the example's jobs. With
-JOBTIDE_TEST_RUBY_ROOT, a Debian 13 folder with ruby-sidekiq made by debootstrap (and as root, for chroot), Sidekiq 7.3 runs too.
+Sidekiq on Valkey, DelayedJob on SQLite, ActiveJob on both, as Debian 12 packages them (Sidekiq 6.4, ActiveJob 6.1) and as Debian 13
+does (7.3, 7.2; a folder that `make setup-test` makes). The oracle is the log of the example's jobs.
 """
 
 import asyncio
-import os
-import shutil
 import statistics
-import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
@@ -18,20 +15,8 @@ from typing import Any
 import pytest
 
 from tests import servers
-from tests.e2e.ruby_place import Place
+from tests.e2e.ruby_place import SYSTEMS, Place, a_place, needs
 from tests.e2e.worker_place import PARTITIONS, check_lanes, until
-
-# Another system's Ruby: what runs there sees this folder as its root.
-OTHER_ROOT = Path(os.environ["JOBTIDE_TEST_RUBY_ROOT"]) if "JOBTIDE_TEST_RUBY_ROOT" in os.environ else None
-
-
-def has_gem(name: str) -> bool:
-    return shutil.which("ruby") is not None and subprocess.run(["ruby", "-e", f"gem {name!r}"], capture_output=True, check=False).returncode == 0
-
-
-needs_sidekiq = pytest.mark.skipif(not has_gem("sidekiq"), reason="ruby-sidekiq is not installed")
-needs_ffi = pytest.mark.skipif(not has_gem("ffi"), reason="ruby-ffi is not installed")
-needs_delayed_job = pytest.mark.skipif(not has_gem("delayed_job_active_record"), reason="ruby-delayed-job-active-record is not installed")
 
 
 @pytest.fixture
@@ -40,17 +25,13 @@ def place(kafka_broker: str, prefix: str, tmp_path: Path) -> Place:
     return Place(kafka_broker, prefix, tmp_path)
 
 
-@pytest.fixture(params=[None, OTHER_ROOT] if OTHER_ROOT else [None], ids=lambda root: "other-root" if root else "here")
-def sidekiq_place(request: pytest.FixtureRequest, kafka_broker: str, prefix: str, tmp_path: Path) -> Iterator[Place]:
+@pytest.fixture(params=SYSTEMS)
+def places(request: pytest.FixtureRequest, kafka_broker: str, prefix: str, tmp_path: Path) -> Iterator[Place]:
+    """A place on each system that is set up."""
+    needs("sidekiq", request.param)
     asyncio.run(servers.create_topics(kafka_broker, prefix, PARTITIONS))
-    root: Path | None = request.param
-    if root is None:
-        yield Place(kafka_broker, prefix, tmp_path)
-        return
-    directory = root / "tmp" / prefix.rstrip(".")
-    directory.mkdir(parents=True)
-    yield Place(kafka_broker, prefix, directory, root)
-    shutil.rmtree(directory)
+    with a_place(request.param, kafka_broker, prefix, tmp_path) as made:
+        yield made
 
 
 @pytest.fixture
@@ -89,14 +70,18 @@ def settled(place: Place, jobs: int, tries: dict[str, int]) -> bool:
     return bool(ended == jobs)
 
 
-def check_counts(place: Place, tries: dict[str, int]) -> list[dict[str, Any]]:
-    """Everything that can be counted equals the oracle, per class; returns the events."""
+def check_counts(place: Place, tries: dict[str, int], discarding: str = "") -> list[dict[str, Any]]:
+    """Everything that can be counted equals the oracle, per class; returns the events. `discarding`: a class that ends by discard_on."""
     oracle, events = place.oracle(), place.events()
     counts = told(events)
     for (job_class, what), number in expected(oracle).items():
         assert counts[job_class, what] == number, (job_class, what, counts)
     dead = dead_of(oracle, tries)
+    assert counts[discarding, "discarded"] == dead.pop(discarding, 0)
     for job_class in tries:
+        if job_class == discarding:
+            assert counts[job_class, "dead"] == counts[job_class, "retry_scheduled"] == 0
+            continue
         failed, enqueued = counts[job_class, "failed"], [line for line in oracle if line["what"] == "enqueued" and line["class"] == job_class]
         assert counts[job_class, "dead"] == dead[job_class]
         assert counts[job_class, "retry_scheduled"] == failed - dead[job_class]
@@ -109,9 +94,8 @@ SHOP_TRIES = {"Shop::Invoice": 3, "Shop::Mail": 1}
 
 
 @pytest.mark.slow
-@needs_sidekiq
-def test_sidekiq_to_the_last_job(sidekiq_place: Place, redis_of_its_own: str) -> None:
-    place = sidekiq_place
+def test_sidekiq_to_the_last_job(places: Place, redis_of_its_own: str) -> None:
+    place = places
     env = {"JOBTIDE_EXAMPLE_REDIS": redis_of_its_own}
     with place.gateway():
         with place.worker("sidekiq", "-r", place.hasty(), "-c", "5", "-q", "default", "-q", "mail", **env):
@@ -119,6 +103,9 @@ def test_sidekiq_to_the_last_job(sidekiq_place: Place, redis_of_its_own: str) ->
             until("all jobs end", lambda: settled(place, 310, SHOP_TRIES))
         events = check_counts(place, SHOP_TRIES)
     check_lanes(events, epochs=2)
+    versions = {event["data"]["version"] for event in events if event["type"] == "worker.online.v1"}
+    assert len(versions) == 1
+    assert place.is_here or versions.pop().startswith("7.3")
     workers = Counter(event["type"] for event in events if event["type"].startswith("worker."))
     assert workers["worker.online.v1"] == workers["worker.stopping.v1"] == workers["worker.offline.v1"] == PARTITIONS
     assert workers["worker.heartbeat.v1"] >= PARTITIONS
@@ -151,9 +138,9 @@ def check_sidekiqs_own_counters(url: str, counts: Counter[tuple[str, str]]) -> N
 
 
 @pytest.mark.slow
-@needs_sidekiq
 def test_an_outage_costs_no_job_and_no_event(place: Place, redis_of_its_own: str) -> None:
     """Nobody listens while all jobs run, and the buffer holds a tenth of what they say: the rest waits on disk."""
+    needs("sidekiq")
     spool = place.directory / "spool"
     env = {"JOBTIDE_EXAMPLE_REDIS": redis_of_its_own, "JOBTIDE_EMITTER_QUEUE_EVENTS": "100", "JOBTIDE_EMITTER_SPOOL_DIR": str(spool)}
     with place.worker("sidekiq", "-r", place.hasty(), "-c", "5", "-q", "default", "-q", "mail", **env):
@@ -170,9 +157,9 @@ DELAYED_TRIES = {"Shop::Parcel": 3}
 
 
 @pytest.mark.slow
-@needs_delayed_job
-def test_delayed_job_to_the_last_job(place: Place) -> None:
-    app = [f"{place.shop}/delayed_app.rb", str(place.directory / "shop.sqlite3")]
+def test_delayed_job_to_the_last_job(places: Place) -> None:
+    place = places
+    app = [f"{place.shop}/delayed_app.rb", place.inside(place.directory / "shop.sqlite3")]
     with place.gateway():
         place.ruby(*app, "drive", "50")
         with place.worker("ruby", *app, "work"):
@@ -180,6 +167,46 @@ def test_delayed_job_to_the_last_job(place: Place) -> None:
         events = check_counts(place, DELAYED_TRIES)
     check_lanes(events, epochs=2)
     assert {event["type"] for event in events} >= {"worker.online.v1", "worker.stopping.v1", "worker.offline.v1"}
+
+
+ERRANDS = {"Shop::Receipt": 3, "Shop::Coupon": 1, "Shop::Report": 2}
+
+
+@pytest.mark.slow
+def test_active_job_on_sidekiq(places: Place, redis_of_its_own: str) -> None:
+    """Hooks of both layers: each attempt is told once, under one identity, whichever layer tries again."""
+    place, env = places, {"JOBTIDE_EXAMPLE_REDIS": redis_of_its_own}
+    with place.gateway():
+        with place.worker("sidekiq", "-r", place.hasty("active_job_app.rb"), "-c", "5", "-q", "default", **env):
+            place.ruby(f"{place.shop}/active_job_app.rb", "sidekiq", "drive", "60", **env)
+            until("all jobs end", lambda: settled(place, 60, ERRANDS))
+        events = check_counts(place, ERRANDS, discarding="Shop::Coupon")
+    check_lanes(events, epochs=2)
+    assert {event["data"]["system"] for event in events if event["type"].startswith("job.")} == {"sidekiq"}
+
+
+@pytest.mark.slow
+def test_active_job_on_delayed_job(places: Place) -> None:
+    place, tries = places, ERRANDS | {"Shop::Receipt": 4}  # DelayedJob tries once more
+    app = [f"{place.shop}/active_job_app.rb", place.inside(place.directory / "shop.sqlite3")]
+    with place.gateway():
+        place.ruby(*app, "drive", "36")
+        with place.worker("ruby", *app, "work"):
+            until("all jobs end", lambda: settled(place, 36, tries))
+        events = check_counts(place, tries, discarding="Shop::Coupon")
+    check_lanes(events, epochs=2)
+    assert {event["data"]["system"] for event in events if event["type"].startswith("job.")} == {"delayed_job"}
+
+
+@pytest.mark.slow
+def test_the_gems_own_tests_on_debian_13(kafka_broker: str, prefix: str, tmp_path: Path) -> None:
+    """`rake test` with Ruby 3.3, ActiveJob 7.2 and DelayedJob 4.1.13."""
+    needs("minitest", "debian-13")
+    with a_place("debian-13", kafka_broker, prefix, tmp_path) as place:
+        log = place.rake_test()
+        assert " 0 failures, 0 errors, 0 skips" in log, log[-3000:]
+        assert "DelayedJob is not installed" not in log
+        assert "ActiveJob is not installed" not in log
 
 
 STRAIGHT = """
@@ -193,9 +220,9 @@ exit!(Jobtide.errors)
 """
 
 
-@needs_ffi
-def test_straight_into_kafka_without_a_gateway(place: Place) -> None:
+def test_straight_into_kafka_without_a_gateway(places: Place) -> None:
     """librdkafka through ffi: every event in the partition of its lane, every number there, a clean end in every partition."""
+    place = places
     place.ruby_env.pop("JOBTIDE_EMITTER_URL")
     place.ruby("-e", STRAIGHT, JOBTIDE_EMITTER_BROKER=place.broker, JOBTIDE_EMITTER_TOPIC=f"{place.prefix}job.events", JOBTIDE_EMITTER_CLIENT="ffi")
     events = place.events()

@@ -122,7 +122,8 @@ class SpoolTest < Minitest::Test
   end
 
   def test_a_disk_that_refuses_is_no_error
-    made = Jobtide::Spool.new("/proc/nowhere", "target", "e", 1 << 20)
+    File.write(File.join(@directory, "file"), "")
+    made = Jobtide::Spool.new(File.join(@directory, "file", "nowhere"), "target", "e", 1 << 20)
     assert_equal 0, made.write(texts(1))
     assert_match(/the spool cannot be written/, @logged.string)
   end

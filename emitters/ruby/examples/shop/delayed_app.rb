@@ -40,11 +40,16 @@ module Shop
   end
 end
 
-case ARGV.fetch(1)
-when "work"
-  Delayed::Worker.sleep_delay = 0.2
-  Delayed::Worker.logger = Logger.new(IO::NULL)
-  Delayed::Worker.new(name_prefix: "shop ").start
+module Shop
+  def self.work
+    Delayed::Worker.sleep_delay = 0.2
+    Delayed::Worker.logger = Logger.new(IO::NULL)
+    Delayed::Worker.new(name_prefix: "shop ").start
+  end
+end
+
+case $PROGRAM_NAME.end_with?("delayed_app.rb") && ARGV.fetch(1)
+when "work" then Shop.work
 when "drive"
   Integer(ARGV.fetch(2)).times do |number|
     key = "p-#{number}"

@@ -17,6 +17,13 @@ module Shop
       end
     end
 
+    # How often a job has begun: for backends that do not say which attempt it is. One job runs once at a time.
+    def attempts(key)
+      return 0 unless File.exist?(ENV.fetch("JOBTIDE_ORACLE"))
+
+      File.foreach(ENV.fetch("JOBTIDE_ORACLE")).count { |line| line.start_with?("{\"what\":\"started\",\"key\":\"#{key}\"") }
+    end
+
     # Around the body of a job.
     def run(job_class, key, attempt)
       write("started", key, class: job_class, attempt: attempt)
