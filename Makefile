@@ -28,6 +28,7 @@ setup-test: setup
 	@.ci/setup-test
 
 test: check test-ruby  # the Node package's own tests run in tests/e2e, where their servers are
+	JOBTIDE_PURE=1 $(PY) -m pytest -q tests/properties  # the hot path as plain Python; everything else runs it compiled
 	$(PY) -m pytest $(PYTEST_ARGS)
 
 test-ruby: setup-test

@@ -5,10 +5,16 @@ from collections.abc import Iterator
 
 import pytest
 from jobtide.sinks.clickhouse.connection import connect
+from jobtide.streams import compiled
 from jobtide.streams.settings import Settings
 
 from tests import clickhouse_server as clickhouse_servers
 from tests import servers
+
+
+def pytest_report_header() -> str:
+    hint = "" if compiled.active or compiled.PURE else " (not compiled since it was edited, or no C compiler: `make setup`)"
+    return f"jobtide's hot path: {compiled.form()}{hint}"
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jobtide.streams.events import Event, Kind, decode
+from jobtide.streams.events import Event, decode
 from jobtide.streams.folds.attempts import (
     DEAD,
     ENQUEUED,
@@ -26,7 +26,6 @@ from jobtide.streams.folds.attempts import (
     join,
 )
 from jobtide.streams.folds.counters import Limits
-from jobtide.streams.folds.lifecycle import Lifecycles
 from jobtide.streams.folds.publication import Publisher
 from jobtide.streams.folds.saving import save
 from jobtide.streams.folds.source import SourceFold
@@ -196,20 +195,10 @@ def test_dead_is_a_flag_beside_the_outcome() -> None:
 # -- the hot path
 
 
-class Slow(Lifecycles):
-    """Lifecycles with the general path only: each event's facts are joined, nothing is assumed of what came before."""
-
-    def take(self, kind: int, event: Any, d: Any, at_us: int, append_us: int, watermark_us: int) -> None:
-        if kind in (Kind.HEARTBEAT, Kind.PROGRESS):
-            return
-        owner = (d.tenant, d.environment, d.system, d.queue)
-        for key, known in facts_of(kind, d, at_us):
-            self._join((owner, d.job_id, key.attempt), known, event, append_us, watermark_us)
-
-
 def folds(limits: Limits) -> tuple[SourceFold, SourceFold]:
+    """One that takes shortcuts, and one that joins each event's facts and assumes nothing of what came before."""
     fast, slow = SourceFold(0, 1, limits), SourceFold(0, 1, limits)
-    slow.lifecycles = Slow(0, 1, limits, slow.counters)
+    slow.lifecycles.shortcuts = False
     return fast, slow
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import faust
 from aiokafka.errors import KafkaError
 from faust.types import TP
+from jobtide.streams import compiled
 from jobtide.streams.agents.coalescing import CoalescingTransport, use_lean_records
 from jobtide.streams.agents.kafka import ensure_topics, new_producer
 from jobtide.streams.agents.stage import Stage, Watchdog, end_process
@@ -176,7 +177,7 @@ async def run_worker(settings: Settings, new_sink: Callable[[], HotStateSink], s
     use_lean_records()
     worker = StreamWorker(settings, new_sink(), idempotent=idempotent)
     await worker.start()
-    log.info("worker started")
+    log.info("worker started, hot path: %s", compiled.form())
     if await worker.app.wait_for_stopped(stop):
         end_process(f"Faust ended on its own ({worker.app.crash_reason!r})")
     await worker.stop()

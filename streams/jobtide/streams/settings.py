@@ -65,6 +65,7 @@ class Settings:
     metrics_port: int = _setting(0, "port of a worker's /healthz and /metrics on loopback; 0 = none", low=0, high=65535)
     cursor_key: str = _setting("", "key that signs page cursors; empty = a random one per start", secret=True)
     data_dir: str = _setting("jobtide-data", "directory of the embedded set")
+    pure: int = _setting(0, "1 to run the hot path as plain Python even where it has been compiled (same results, slower)", low=0, high=1)
     log_level: str = _setting("info", "debug, info, warning or error")
 
     def __repr__(self) -> str:

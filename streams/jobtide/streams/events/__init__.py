@@ -4,6 +4,10 @@
 RFC 3339 text. Errors are `jobtide.streams.errors.ContractError` with a `Reason`.
 """
 
+from jobtide.streams import compiled
+
+__path__ = compiled.path(__name__, __path__)
+
 from jobtide.streams.events.decode import MAX_EVENT_BYTES, MAX_PACK_BYTES, decode, decode_each, decode_plain, is_pack, split
 from jobtide.streams.events.placement import BROADCAST, LANES, check_lane, key_of, lane_of
 from jobtide.streams.events.reasons import Reason

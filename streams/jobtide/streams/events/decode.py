@@ -8,6 +8,7 @@ already found valid. A value is one event or a pack: a JSON array of events.
 from __future__ import annotations
 
 import re
+from typing import Any, Final
 
 import msgspec
 from jobtide.streams.errors import ContractError
@@ -18,15 +19,15 @@ from jobtide.streams.events.refusals import refusal
 from jobtide.streams.events.time import micros, millis, seconds, time_us
 from jobtide.streams.events.types import LAST_JOB_KIND, Event, JobEvent
 
-MAX_EVENT_BYTES = 32 * 1024
-MAX_PACK_BYTES = 256 * 1024
+MAX_EVENT_BYTES: Final = 32 * 1024
+MAX_PACK_BYTES: Final = 256 * 1024
 
-_BACKSLASH = 92
-_LANE_NAMES = frozenset(map(str, range(64)))
-_STRING_OR_NUMBER = re.compile(
+_BACKSLASH: Final = 92
+_LANE_NAMES: Final = frozenset(map(str, range(64)))
+_STRING_OR_NUMBER: Final = re.compile(
     rb'"(?:[^"\\]|\\.)*"|(?P<float>-?[0-9]+(?:\.[0-9]+(?:[eE][+-]?[0-9]+)?|[eE][+-]?[0-9]+))'
 )
-_WHITESPACE = b" \t\r\n"
+_WHITESPACE: Final = b" \t\r\n"
 _one: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 _pack: msgspec.json.Decoder[list[Event]] = msgspec.json.Decoder(list[Event])
 _raws = msgspec.json.Decoder(list[msgspec.Raw])
@@ -128,7 +129,7 @@ def _too_large(size: int) -> ContractError:
 
 def _complete(event: Event) -> None:
     """Checks what msgspec did not and fills the computed members, which a sender may have set to anything."""
-    data = event.data
+    data: Any = event.data  # its environment may still be None, whatever its type says
     if (data.tenant, data.environment, data.system) not in known:
         check_owner(data)
     if (event.seq is None or event.lane is None or event.epoch is None) and not (

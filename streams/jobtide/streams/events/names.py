@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any, Final
 
 from jobtide.streams.errors import ContractError
 from jobtide.streams.events import data as d
@@ -30,11 +31,11 @@ _DATA_NAMES = ("queue", "job_class", "job_id", "worker_id", "parent_job_id", "ba
 _CACHE_LIMIT = 65_536
 
 # (tenant, environment, system) already found valid; never one with a null environment, which must be filled in first.
-known: set[tuple[str, str, str | None]] = set()
+known: Final[set[tuple[str, str, str | None]]] = set()
 
 
-def check_owner(data: d.Data) -> None:
-    """Fills in the environment, judges whose event it is, and remembers what is valid.
+def check_owner(data: Any) -> None:
+    """Fills in the environment of an event's data, judges whose event it is, and remembers what is valid.
 
     Raises ContractError(BAD_NAME) if tenant, system or environment breaks its pattern or length.
     """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from jobtide.streams.errors import ContractError
 from jobtide.streams.events.reasons import Reason
@@ -24,9 +25,9 @@ _CACHE_LIMIT = 16_384  # four and a half hours of distinct seconds, ~3 MB
 
 # The three parts of `2026-11-22T04:18:07` `.123` `456Z`, each to microseconds. Three lookups are faster than any
 # parsing and accept nothing else: `seconds` holds only what the slow path has validated, the other two are complete.
-seconds: dict[str, int] = {}
-millis = {f".{ms:03d}": ms * 1000 for ms in range(1000)}
-micros = {f"{us:03d}Z": us for us in range(1000)} | {"Z": 0}
+seconds: Final[dict[str, int]] = {}
+millis: Final = {f".{ms:03d}": ms * 1000 for ms in range(1000)}
+micros: Final = {f"{us:03d}Z": us for us in range(1000)} | {"Z": 0}
 
 
 def time_us(text: str) -> int:

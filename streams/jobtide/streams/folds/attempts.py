@@ -8,51 +8,14 @@ two, which is why their numbers agree. Not here: which attempts are remembered f
 from __future__ import annotations
 
 from collections.abc import Iterator
-from enum import IntEnum
-from typing import Final, NamedTuple
+from typing import Final
 
-import msgspec
 from jobtide.streams.events import Kind
 from jobtide.streams.events.data import JobData
-
-
-class AttemptKey(NamedTuple):
-    """Names one attempt. BullMQ repeats job ids across queues, so the queue belongs to it."""
-
-    tenant: str
-    environment: str
-    system: str
-    queue: str
-    job_id: str
-    attempt: int
-
-
-class Outcome(IntEnum):
-    """How an attempt ended; a higher one wins when emitters disagree. NONE: it has not."""
-
-    NONE = 0
-    DISCARDED = 1
-    CANCELLED = 2
-    FAILED = 3
-    FINISHED = 4
-
-
-class AttemptFacts(msgspec.Struct, array_like=True, gc=False):
-    """The joined facts of an attempt. Times in µs since the epoch, None = not known."""
-
-    job_class: str = ""
-    worker_id: str = ""
-    enqueued_us: int | None = None  # counted as enqueued at this time
-    queued_us: int | None = None  # what events say of the enqueue time: basis of the wait, not counted
-    eligible_us: int | None = None  # not before this (delay, back-off)
-    started_us: int | None = None  # from started events
-    implied_us: int | None = None  # from outcomes whose started event has not come
-    outcome: int = 0
-    outcome_us: int | None = None
-    duration_us: int | None = None
-    dead_us: int | None = None
-    retried_us: int | None = None
-
+from jobtide.streams.folds.facts import AttemptFacts as AttemptFacts
+from jobtide.streams.folds.facts import AttemptKey as AttemptKey
+from jobtide.streams.folds.facts import Contribution as Contribution
+from jobtide.streams.folds.facts import Outcome as Outcome
 
 # What an attempt can count for in a pane: an index into Pane.counts. Plain integers, since enum members cost 3× on the hot path.
 ENQUEUED: Final = 0
@@ -67,14 +30,6 @@ FIELDS: Final = ("enqueued", "started", "finished", "failed", "cancelled", "disc
 
 # The field of an outcome, by its rank (Outcome.NONE counts for nothing).
 OUTCOME_FIELD: Final = (-1, DISCARDED, CANCELLED, FAILED, FINISHED)
-
-
-class Contribution(NamedTuple):
-    """One transition of an attempt: counts once for `field` at `time_us`; `sample_us` is the wait (of STARTED) or run time with it."""
-
-    field: int
-    time_us: int
-    sample_us: int | None = None
 
 
 def least(a: int | None, b: int | None) -> int | None:

@@ -12,64 +12,39 @@ from array import array
 from bisect import bisect_left
 from collections import deque
 from hashlib import blake2b
+from typing import Final
 
 import msgspec
 from jobtide.streams.folds.attempts import AttemptFacts
 from jobtide.streams.folds.panes import MINUTE_US
 from jobtide.streams.folds.records import SEPARATOR, SeriesKey, encode
 from jobtide.streams.folds.series import Series
+from jobtide.streams.folds.state import Chunk, Ended, Open
+from mypy_extensions import mypyc_attr
 
 Owner = tuple[str, str, str, str]  # tenant, environment, system, queue
 Key = tuple[Owner, str, int]  # …, job_id, attempt
 
-RECENT_US = 35 * MINUTE_US  # ended attempts keep their facts this long, or until RECENT_LIMIT newer ones have ended
-RECENT_LIMIT = 48_000
-FORGOTTEN_MINUTES = 50  # their hashes stay this long after the end, in whole minutes, or until FORGOTTEN_LIMIT newer ones have ended
-FORGOTTEN_LIMIT = 4_000_000  # 32 MB
+RECENT_US: Final = 35 * MINUTE_US  # ended attempts keep their facts this long, or until RECENT_LIMIT newer ones have ended
+RECENT_LIMIT: Final = 48_000
+FORGOTTEN_MINUTES: Final = 50  # their hashes stay this long after the end, in whole minutes, or until FORGOTTEN_LIMIT newer ones have ended
+FORGOTTEN_LIMIT: Final = 4_000_000  # 32 MB
 
 
-class Tracked(msgspec.Struct, gc=False, eq=False):
+@mypyc_attr(acyclic=True)  # pyright: ignore - not known to the garbage collector: it would walk a million of them and find nothing
+class Tracked:
     """One remembered attempt. `closed_us`, `closed_no`: append time and rank of its ending, None while it is open.
 
     `series` is only valid while the attempt is open: an idle series may be dropped.
     """
 
-    key: Key
-    facts: AttemptFacts
-    series: Series
-    series_key: SeriesKey
-    closed_us: int | None = None
-    closed_no: int = 0
-    opened_no: int = 0
-    unsaved: bool = False
-    persisted: bool = False
+    __slots__ = ("closed_no", "closed_us", "facts", "key", "opened_no", "persisted", "series", "series_key", "unsaved")
 
-
-class Ended(msgspec.Struct, array_like=True, gc=False):
-    """An ended attempt in the checkpoint, and in memory once it has been saved. `series_class`: "" = that of the facts."""
-
-    series_class: str
-    closed_us: int
-    closed_no: int
-    facts: AttemptFacts
-
-
-class Open(msgspec.Struct, array_like=True, gc=False):
-    """An open attempt in the checkpoint (its key is the record's). They are put back in the order of `opened_no`."""
-
-    series_class: str
-    facts: AttemptFacts
-    opened_no: int = 0
-
-
-class Chunk(msgspec.Struct, array_like=True):
-    """The attempts that ended (or were revised after it) between two checkpoints, with their keys; later `hashes` only, 8 bytes each."""
-
-    newest_us: int
-    newest_no: int
-    keys: list[bytes]
-    ended: list[msgspec.Raw]
-    hashes: bytes = b""
+    def __init__(self, key: Key, facts: AttemptFacts, series: Series, series_key: SeriesKey) -> None:
+        self.key, self.facts, self.series, self.series_key = key, facts, series, series_key
+        self.closed_us: int | None = None
+        self.closed_no = self.opened_no = 0
+        self.unsaved = self.persisted = False
 
 
 _decode_ended = msgspec.msgpack.Decoder(Ended).decode

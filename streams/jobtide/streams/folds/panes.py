@@ -7,14 +7,16 @@ maximum (within 1 %).
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 from jobtide.streams.folds.attempts import FIELDS
 from jobtide.streams.sketches import histogram
 
-SECOND_US = 1_000_000
-MINUTE_US = 60 * SECOND_US
-SECOND_PANES_KEPT_US = 180 * SECOND_US  # later revisions touch only the minute
-MINUTE_PANES_KEPT_US = 65 * MINUTE_US  # later ones are counted and go to history only
+SECOND_US: Final = 1_000_000
+MINUTE_US: Final = 60 * SECOND_US
+SECOND_PANES_KEPT_US: Final = 180 * SECOND_US  # later revisions touch only the minute
+MINUTE_PANES_KEPT_US: Final = 65 * MINUTE_US  # later ones are counted and go to history only
 
 
 class Pane(msgspec.Struct, array_like=True, gc=False):

@@ -6,30 +6,19 @@ batch, which is whole or absent. `load` and `finish` rebuild the fold from whate
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 from jobtide.streams.folds import sequences
 from jobtide.streams.folds.counters import Counters
-from jobtide.streams.folds.memory import Chunk, Open, Tracked, parse_key
+from jobtide.streams.folds.memory import Tracked, parse_key
 from jobtide.streams.folds.notices import Notice
 from jobtide.streams.folds.records import Record, SeriesKey, encode, parse_pane_key, series_from
-from jobtide.streams.folds.sequences import Epoch
 from jobtide.streams.folds.source import SourceFold
+from jobtide.streams.folds.state import Applied, Chunk, Epoch, Open
 
-APPLIED = b"applied"
-MOST_EXPIRED = 20_000  # panes a checkpoint may drop: one Kafka batch has to hold them all
-
-
-class Applied(msgspec.Struct, array_like=True):
-    """`version`: the source offset up to which everything saved is folded."""
-
-    version: int
-    high_us: int
-    append_us: int
-    idle_us: int
-    watermark_us: int
-    published_us: int
-    closed_total: int
-    counters: Counters
+APPLIED: Final = b"applied"
+MOST_EXPIRED: Final = 20_000  # panes a checkpoint may drop: one Kafka batch has to hold them all
 
 
 _decode_applied = msgspec.msgpack.Decoder(Applied).decode

@@ -7,35 +7,15 @@ one that never comes leaves a hole that can be named. Not here: events without n
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
-import msgspec
+from jobtide.streams.folds.state import Epoch as Epoch
+from jobtide.streams.folds.state import Lane as Lane
 
-MAX_HOLES = 1000  # per lane; beyond it the oldest hole is given up as lost, and an event of it that still comes counts as a duplicate
-LOST_AFTER_US = 15 * 60 * 1_000_000
-CLEAN_EXPIRY_US = 2 * 60 * 1_000_000
-EXPIRY_US = 65 * 60 * 1_000_000
-
-
-class Lane(msgspec.Struct, array_like=True):
-    """`next`: one past the highest number seen; `holes`: [first, last, noticed at µs] of numbers below it not seen, oldest first."""
-
-    next: int = 0
-    holes: list[list[int]] = []
-
-
-class Epoch(msgspec.Struct, array_like=True):
-    """What arrived of one emitter epoch in one source partition. Times are append times in µs."""
-
-    source: str = ""
-    tenant: str = ""
-    system: str = ""
-    received: int = 0
-    duplicates: int = 0
-    given_up: int = 0  # numbers in holes dropped at MAX_HOLES
-    last_us: int = 0
-    clean: bool = False
-    announced: bool = False  # the emitter has said how many events it made
-    lanes: dict[int, Lane] = {}
+MAX_HOLES: Final = 1000  # per lane; beyond it the oldest hole is given up as lost, and an event of it that still comes counts as a duplicate
+LOST_AFTER_US: Final = 15 * 60 * 1_000_000
+CLEAN_EXPIRY_US: Final = 2 * 60 * 1_000_000
+EXPIRY_US: Final = 65 * 60 * 1_000_000
 
 
 def observe(epoch: Epoch, lane: int, seq: int, at_us: int) -> bool:

@@ -10,32 +10,31 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from typing import Final
 
-import msgspec
 from jobtide.streams.folds.attempts import FINISHED, STARTED
 from jobtide.streams.folds.panes import MINUTE_PANES_KEPT_US, SECOND_PANES_KEPT_US, SECOND_US, Pane, merge
 from jobtide.streams.folds.records import SeriesKey, decode_pane, encode, join_key, pane_key
 from jobtide.streams.sketches.histogram import ZERO, bucket
+from mypy_extensions import mypyc_attr
 
-OTHER = "__other__"
+OTHER: Final = "__other__"
 
 
-class Cell(msgspec.Struct, gc=False, eq=False):
+@mypyc_attr(acyclic=True)
+class Cell:
     """A pane that is not at rest, in its place, with what has still to be done about it. `stored`: the pane, or its bytes once it is closed.
 
     Not known to the garbage collector, which would find nothing in millions of them: `SeriesTable.clear` takes the cycle with `series` apart.
     """
 
-    series: Series
-    size_s: int
-    start_s: int
-    key: bytes
-    stored: Pane | bytes
-    end_us: int
-    closed: bool  # a second: added to its minute
-    unsaved: bool = False
-    unpublished: bool = False
-    pending: bool = False  # both of these are set: one check on the hot path instead of two
+    __slots__ = ("closed", "end_us", "key", "pending", "series", "size_s", "start_s", "stored", "unpublished", "unsaved")
+
+    def __init__(self, series: Series, size_s: int, start_s: int, key: bytes, stored: Pane | bytes, end_us: int, closed: bool) -> None:
+        self.series, self.size_s, self.start_s, self.key, self.stored, self.end_us = series, size_s, start_s, key, stored, end_us
+        self.closed = closed  # a second: added to its minute
+        self.unsaved = self.unpublished = False
+        self.pending = False  # both of these are set: one check on the hot path instead of two
 
     @property
     def pane(self) -> Pane:

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from math import ceil, log
+from typing import Final
 
-GAMMA = 1.02
-RELATIVE_ERROR = (GAMMA - 1) / (GAMMA + 1)
-ZERO = -1  # the bucket of the value 0, below every other
-_PER_LN = 1 / log(GAMMA)
+GAMMA: Final = 1.02
+RELATIVE_ERROR: Final = (GAMMA - 1) / (GAMMA + 1)
+ZERO: Final = -1  # the bucket of the value 0, below every other
+_PER_LN: Final = 1 / log(GAMMA)
 
 Histogram = dict[int, int]
 
