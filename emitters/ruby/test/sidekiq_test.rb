@@ -129,7 +129,7 @@ if defined?(Sidekiq) && Sidekiq::VERSION < "6.5"
       emitter(1, args: "SidekiqHarness::Work")
       Sidekiq::Client.push("class" => SidekiqHarness::Work, "args" => [{ "password" => "hunter2", "user" => "ann" }])
       preview = flushed[0]["data"]["args_preview"]
-      assert_equal '[{"password":"***","user":"ann"}]', preview
+      assert_equal '[{"password":"[masked]","user":"ann"}]', preview
     end
 
     # ActiveJob above, both layers' hooks: told once, under one identity, whoever tries again.

@@ -2,13 +2,17 @@
 
 require "json"
 require "jobtide/bounds"
+require "jobtide/masking"
 
 # The arguments of a job as `args_preview`: nothing by default; for classes on the allow-list, masked before anything is
-# written down.
+# written down, by the rules that every language has (contract/README.md).
 module Jobtide
   class Arguments
     MAX_CHARS = 2048
-    MASK = "***"
+    MAX_TEXT_CHARS = 256
+    MAX_MEMBERS = 50
+    MAX_DEPTH = 5
+    MAX_INTEGER = (2**53) - 1
 
     # By the settings that the emitter has now.
     def self.current
@@ -24,27 +28,41 @@ module Jobtide
       @none = settings.args.empty?
       @all = settings.args == "*"
       @classes = settings.args.split(",").map(&:strip).to_h { |name| [name, true] }
-      @masked = Regexp.union(settings.args_mask.split(",").map(&:strip).reject(&:empty?).map { |part| /#{Regexp.escape(part)}/i })
+      @secret = settings.args_mask.split(",").map { |part| part.strip.downcase }.reject(&:empty?)
     end
 
     # nil unless this class may show its arguments.
     def preview(job_class, args)
       return if @none || !(@all || @classes.key?(job_class))
 
-      Bounds.utf8(JSON.generate(shown(args, 0)))[0, MAX_CHARS]
+      JSON.generate(shown(args, 0))[0, MAX_CHARS]
     end
 
     private
 
     def shown(value, depth)
       case value
-      when Hash then value.to_h { |key, member| [Bounds.printed(key), @masked.match?(Bounds.printed(key)) ? MASK : shown(member, depth + 1)] }
-      when Array then depth > 5 ? "…" : value.first(50).map { |member| shown(member, depth + 1) }
-      when String then Bounds.utf8(value)[0, 256]
-      when Integer, true, false, nil then value
+      when String, Symbol then Masking.safe(Bounds.utf8(value.to_s)[0, MAX_TEXT_CHARS])
+      when Integer then value.abs > MAX_INTEGER ? value.to_s : value
+      when true, false, nil then value
       when Float then value.finite? ? value : nil
-      else value.class.name.to_s
+      when Hash, Array then depth > MAX_DEPTH ? "…" : members(value, depth)
+      else Bounds.utf8(value.class.name.to_s)
       end
+    end
+
+    def members(value, depth)
+      return value.first(MAX_MEMBERS).map { |member| shown(member, depth + 1) } if value.is_a?(Array)
+
+      value.first(MAX_MEMBERS).to_h do |key, member|
+        name = Bounds.utf8(Bounds.printed(key))
+        [name, hides?(name) ? Masking::MASK : shown(member, depth + 1)]
+      end
+    end
+
+    def hides?(name)
+      plain = name.downcase
+      @secret.any? { |part| plain.include?(part) }
     end
   end
 end

@@ -1,8 +1,8 @@
 # frozen_string_literal: true
 
-require "digest"
 require "json"
 require "zlib"
+require "jobtide/masking"
 
 # Fits what backends and people hand over into the contract's limits: names, errors, durations.
 #
@@ -17,8 +17,7 @@ module Jobtide
     MAX_MS = 31_622_400_000.0
     PLAIN = %r{\A[\w .:/@+-]{1,256}\z}.freeze # ASCII that needs no escape in JSON
     CONTROL = /[\u0000-\u001f]/.freeze
-    # Quoted text; ids: words of hex or digits with a digit in them; numbers.
-    VARYING = /"[^"]*"|'[^']*'|`[^`']*'|\b(?=[0-9a-f-]*[0-9])[0-9a-f][0-9a-f-]{7,}\b|0x[0-9a-f]+|\d+/i.freeze
+    MASKED_NAME = /[`']\[masked\]'/.freeze
     REPLACEMENT = "\uFFFD"
 
     module_function
@@ -76,28 +75,34 @@ module Jobtide
       plain.match?(/\A[a-z]/) ? plain : "unknown"
     end
 
-    # The contract's `error` of an exception. `detail` is the setting: class, message or full.
-    def error(exception, detail)
+    # The contract's `error` of an exception. `detail` and `masking` are the settings.
+    def error(exception, detail, masking)
       return { "class" => "Unknown" } if exception.nil?
 
       facts = { "class" => name(exception.class.name || "(anonymous)") }
-      if detail != "class"
-        facts["message"] = message(exception)
-        facts["fingerprint"] = fingerprint(facts["class"], facts["message"])
-      end
+      facts.merge!(message(facts["class"], printed_message(exception), masking, name_of(exception))) if detail != "class"
       if detail == "full" && (frames = exception.backtrace)
         facts["backtrace"] = utf8(frames.first(MAX_FRAMES).join("\n"))[0, MAX_BACKTRACE_CHARS]
       end
       facts
     end
 
-    # Equal for errors that differ only in what varies: numbers, ids, quoted values. The first line of the message counts.
-    def fingerprint(error_class, message)
-      Digest::SHA256.hexdigest("#{error_class}\n#{message.lines.first.to_s[0, 512].strip.gsub(VARYING, '*')}")[0, 16]
+    # `message`, masked, and the `fingerprint` of class and message. `code_name` is a name of the program that may stay.
+    def message(error_class, text, masking, code_name = nil)
+      plain = utf8(text)[0, Masking::MAX_SEEN_CHARS]
+      safe = Masking.safe(plain) # fingerprints are of this, whatever the app lets out
+      shown = { "off" => plain, "secrets" => safe }.fetch(masking) { Masking.without_quoted(safe) }
+      shown = shown.sub(MASKED_NAME) { |found| "#{found[0]}#{code_name}'" } if code_name && masking == "strict"
+      { "message" => shown[0, MAX_MESSAGE_CHARS], "fingerprint" => Masking.fingerprint(error_class, safe) }
     end
 
-    def message(exception)
-      utf8(exception.message.to_s)[0, MAX_MESSAGE_CHARS]
+    # The method or variable that is missing: Ruby quotes it first. What it is missing on may be data.
+    def name_of(exception)
+      exception.name if exception.is_a?(NameError) && exception.name
+    end
+
+    def printed_message(exception)
+      exception.message.to_s
     rescue StandardError
       "(a message that cannot be printed)"
     end

@@ -96,9 +96,9 @@ module Jobtide
       say(job, "job.discarded.v1", Rank::FINAL, "", at_us, { reason: Bounds.name(reason), **more })
     end
 
-    # An exception as `error` data, with as much as the setting `error_detail` lets out.
+    # An exception as `error` data, with as much as the settings `error_detail` and `error_masking` let out.
     def error(exception)
-      Jobtide.guard(ERROR) { Bounds.error(exception, settings.error_detail) } || { "class" => "Unknown" }
+      Jobtide.guard(ERROR) { Bounds.error(exception, settings.error_detail, settings.error_masking) } || { "class" => "Unknown" }
     end
 
     # One event of a job: its facts, `text` (JSON members that begin with a comma, or nothing) and `more` (a Hash).

@@ -40,6 +40,7 @@ module Jobtide
       stats_ms: [10_000, "time between two emitter.stats of a process"],
       snapshot_ms: [10_000, "time between two queue.snapshot, from one worker of all"],
       error_detail: ["full", "what leaves of an error: class, message, or full (with backtrace)"],
+      error_masking: ["strict", "what is masked in messages: strict (secrets, quoted values), secrets, or off"],
       args: ["", "job classes whose arguments may leave, masked: Class[,Class]; * is all"],
       args_mask: ["passw,pwd,secret,token,api_key,apikey,authorization,credential,cookie,card,cvv,iban,ssn", "names of arguments that are masked, as parts of the name"]
     }.freeze
@@ -112,6 +113,7 @@ module Jobtide
       need(!topic.empty?, :topic, "name the Kafka topic")
       need(%w[auto rdkafka ffi].include?(client), :client, "use rdkafka, ffi or auto")
       need(%w[class message full].include?(error_detail), :error_detail, "use class, message or full")
+      need(%w[strict secrets off].include?(error_masking), :error_masking, "use strict, secrets or off")
       protocols = %w[PLAINTEXT SSL SASL_PLAINTEXT SASL_SSL]
       need(protocols.include?(security_protocol), :security_protocol, "use #{protocols.join(', ')}")
       LEAST.each { |name, least| need(public_send(name).is_a?(Integer) && public_send(name) >= least, name, "at least #{least}") }
