@@ -16,6 +16,7 @@ from jobtide.streams.errors import ConfigError, StoreRejected, TransientError
 COMMANDS = {
     "up": "Start everything on this machine and show its address.",
     "emit": "Run a command and tell what becomes of it.",
+    "agent": "Deliver what dead processes left on disk.",
     "replay": "Play a file of events into a running jobtide.",
     "health": "Say what works and what does not.",
     "worker": "Run one streams worker.",

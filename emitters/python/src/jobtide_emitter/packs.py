@@ -14,6 +14,7 @@ from jobtide_emitter.ring import Record
 MAX_PACK_BYTES = 256 * 1024
 SINGLE = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
+WHOLE = -1  # the seq of a record whose text needs nothing more: another emitter made it (see `agent`)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class Pack:
 
 def text_of(record: Record, epoch: str) -> bytes:
     """The whole event: `raw` with the attributes that depend on its number. The number makes the id unique."""
+    if record.seq == WHOLE:
+        return record.raw
     if record.lane < 0:
         return b'%b,"id":"%b-u-%d"}' % (record.raw[:-1], epoch.encode(), record.seq)
     name = epoch.encode()

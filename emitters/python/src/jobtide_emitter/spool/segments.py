@@ -74,7 +74,7 @@ def create(path: Path, epoch: str) -> Segment | None:
     """A new file, locked; None when another process was faster to take it for abandoned. Raises OSError."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
     try:
-        if not _locked(descriptor):
+        if not locked(descriptor):
             os.close(descriptor)
             return None
         header = _header(epoch)
@@ -95,7 +95,7 @@ def adopt(path: Path) -> Segment | None:
     except OSError:
         return None
     try:
-        if _locked(descriptor):
+        if locked(descriptor):
             beginning = os.pread(descriptor, len(_MAGIC) + 256, 0)
             epoch = _epoch_in(beginning)
             return Segment(path, descriptor, epoch, os.fstat(descriptor).st_size)
@@ -105,7 +105,7 @@ def adopt(path: Path) -> Segment | None:
     return None
 
 
-def _locked(descriptor: int) -> bool:
+def locked(descriptor: int) -> bool:
     """Takes the lock if nobody has it, and the file if nobody has removed it meanwhile."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
