@@ -4,6 +4,7 @@
 // whole event is `sizes`.
 
 import { crc32 } from "./lanes.js";
+import { fingerprint, firstChars, maskedStack, namesCode, withoutQuoted, withoutSecrets } from "./masking.js";
 
 export const MAX_NAME_CHARS = 256;
 export const MAX_MESSAGE_CHARS = 4096;
@@ -17,6 +18,7 @@ const CONTROL = /[\u0000-\u001f]/g;
 export interface ErrorFacts {
   class: string;
   message?: string;
+  fingerprint?: string;
   backtrace?: string;
 }
 
@@ -65,20 +67,30 @@ export function count(value: unknown): number | undefined {
   return typeof number === "number" && Number.isSafeInteger(number) && number >= 0 ? number : undefined;
 }
 
-/** The contract's `error` of what was thrown. `detail` is the setting: class, message or full. */
-export function errorOf(thrown: unknown, detail: string): ErrorFacts {
+/** The contract's `error` of what was thrown. `detail` and `masking` are the settings. */
+export function errorOf(thrown: unknown, detail: string, masking: string): ErrorFacts {
   if (thrown === null || thrown === undefined) return { class: "Unknown" };
   const facts: ErrorFacts = { class: name(classOf(thrown)) };
   if (detail === "class") return facts;
   const { message, stack } = thrown as { message?: unknown; stack?: unknown };
-  facts.message = clipped(typeof thrown === "object" && message !== undefined ? message : thrown, MAX_MESSAGE_CHARS);
-  if (detail === "full" && typeof stack === "string" && stack !== "") facts.backtrace = clipped(stack, MAX_BACKTRACE_CHARS);
+  const text = printed(typeof thrown === "object" && message !== undefined ? message : thrown);
+  Object.assign(facts, messageOf(facts.class, text, masking, namesCode(thrown, text)));
+  if (detail === "full" && typeof stack === "string" && stack !== "")
+    facts.backtrace = clipped(maskedStack(stack.slice(0, 4 * MAX_BACKTRACE_CHARS), `${facts.class}: ${facts.message}`, text, masking), MAX_BACKTRACE_CHARS);
   return facts;
+}
+
+/** `message`, masked, and the `fingerprint` of class and message. */
+export function messageOf(errorClass: string, text: string, masking: string, quotesCode = false): { message: string; fingerprint: string } {
+  const plain = clipped(text, 2 * MAX_MESSAGE_CHARS);
+  const safe = withoutSecrets(plain); // fingerprints are of this, whatever the app lets out
+  const message = masking === "off" ? plain : masking === "secrets" || quotesCode ? safe : withoutQuoted(safe);
+  return { message: firstChars(message, MAX_MESSAGE_CHARS), fingerprint: fingerprint(errorClass, safe) };
 }
 
 /** At most `limit` characters of a text, well-formed. */
 export function clipped(value: unknown, limit: number): string {
-  return wellFormed(printed(value).slice(0, limit));
+  return wellFormed(firstChars(printed(value), limit));
 }
 
 /** The name people look for: the error's own name, or its class where it only says "Error". */

@@ -12,6 +12,7 @@ import { takeWorkerName } from "./naming.js";
 import { emitter as current } from "./process.js";
 import { countsOf, type Layout } from "./redis_counts.js";
 import { Snapshots } from "./snapshots.js";
+import { Told } from "./told.js";
 import type { Worker } from "./workers.js";
 
 const SYSTEM = "bull";
@@ -57,6 +58,7 @@ interface BullQueue {
 interface Watched {
   emitter: Emitter;
   queue: BullQueue;
+  told: Told;
   worker: Worker | undefined;
   concurrency: number;
   release: () => void;
@@ -72,25 +74,26 @@ export function watchQueue<Q extends object>(queue: Q): Q {
 const attach = guarded("bull.watch_queue", (queue: BullQueue) => {
   const emitter = current();
   if (!emitter.enabled) return;
-  const watched: Watched = { emitter, queue, worker: undefined, concurrency: 0, release: () => undefined, runs: new WeakMap() };
+  const watched: Watched = { emitter, queue, told: new Told(), worker: undefined, concurrency: 0, release: () => undefined, runs: new WeakMap() };
   aroundAdding(watched);
   aroundWorking(watched);
   aroundLife(watched);
 });
 
-function aroundAdding({ emitter, queue }: Watched): void {
+function aroundAdding(watched: Watched): void {
+  const { emitter, queue } = watched;
   const { add, addBulk, nextRepeatableJob } = queue;
   queue.add = async function (...args) {
     const addedUs = clock.wallUs();
     const job = await add.apply(this, args);
-    added(emitter, queue, job, addedUs);
+    added(watched, job, addedUs);
     return job;
   };
   if (addBulk)
     queue.addBulk = async function (...args) {
       const addedUs = clock.wallUs();
       const jobs = await addBulk.apply(this, args);
-      for (const job of jobs) added(emitter, queue, job, addedUs);
+      for (const job of jobs) added(watched, job, addedUs);
       return jobs;
     };
   if (nextRepeatableJob)
@@ -162,15 +165,15 @@ function waitOf(job: BullJob): { enqueuedUs: number; runAtUs?: number } {
   return delay > 0 ? { enqueuedUs, runAtUs: Math.round((job.timestamp + delay) * 1000) } : { enqueuedUs };
 }
 
-const added = guarded("bull.added", (emitter: Emitter, queue: BullQueue, job: BullJob, addedUs: number) => {
+const added = guarded("bull.added", (watched: Watched, job: BullJob, addedUs: number) => {
   if (job.opts.repeat) return; // told where the iteration is made
-  if (job.opts.jobId === undefined && job.opts.debounce === undefined) tell(emitter, queue, job, addedUs);
-  else void addedUnlessThere(emitter, queue, job, addedUs);
+  if (job.opts.jobId === undefined && job.opts.debounce === undefined) tell(watched.emitter, watched.queue, job, addedUs);
+  else void addedUnlessThere(watched, job, addedUs);
 });
 
-const addedUnlessThere = guarded("bull.added_again", async (emitter: Emitter, queue: BullQueue, job: BullJob, addedUs: number) => {
+const addedUnlessThere = guarded("bull.added_again", async ({ emitter, queue, told }: Watched, job: BullJob, addedUs: number) => {
   const stored = await queue.getJob(job.id);
-  if (!stored || stored.timestamp === job.timestamp) tell(emitter, queue, job, addedUs);
+  if ((!stored || stored.timestamp === job.timestamp) && told.isNew(job.id, job.timestamp)) tell(emitter, queue, job, addedUs);
 });
 
 const repeated = guarded("bull.repeated", (emitter: Emitter, queue: BullQueue, job: BullJob | undefined) => {

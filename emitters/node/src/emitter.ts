@@ -144,9 +144,9 @@ export class Emitter {
     say(this, job, "job.discarded.v1", Rank.END, () => ({ reason: bounds.name(reason) }), atUs);
   }
 
-  /** What was thrown, as `error` data, with as much as the setting `error_detail` lets out. */
+  /** What was thrown, as `error` data, with as much as the settings `error_detail` and `error_masking` let out. */
   error(thrown: unknown): bounds.ErrorFacts {
-    return errorOf(thrown, this.settings.error_detail) ?? { class: "Unknown" };
+    return errorOf(thrown, this.settings.error_detail, this.settings.error_masking) ?? { class: "Unknown" };
   }
 
   /** `args_preview` of a job's arguments, if the setting `args` names its class. */

@@ -4,6 +4,7 @@
 // ConfigError here; who asked decides what that means (`configure` lets it out, an implicit start turns the emitter off).
 
 import { ConfigError } from "./errors.js";
+import { LEVELS } from "./masking.js";
 
 export const PREFIX = "JOBTIDE_EMITTER_";
 
@@ -39,6 +40,7 @@ export const KNOWN = {
   stats_ms: [10_000, "time between two emitter.stats of a process"],
   snapshot_ms: [10_000, "time between two queue.snapshot of a queue, from one worker of all"],
   error_detail: ["full", "what leaves of an error: class, message, or full (with backtrace)"],
+  error_masking: ["strict", "what is masked in messages and backtraces: strict (secrets, quoted values), secrets, or off"],
   args: ["", "job classes whose arguments may leave, masked: name[,name]; * is all"],
   args_mask: [MASKED, "names of arguments that are masked, as parts of the name"],
 } as const satisfies Record<string, readonly [Value, string]>;
@@ -109,6 +111,7 @@ function check(s: Settings): void {
   need(s.topic !== "", s, "topic", "name the Kafka topic");
   need(["auto", "platformatic", "kafkajs"].includes(s.client), s, "client", "use platformatic, kafkajs or auto");
   need(["class", "message", "full"].includes(s.error_detail), s, "error_detail", "use class, message or full");
+  need(LEVELS.includes(s.error_masking), s, "error_masking", "use strict, secrets or off");
   const protocols = ["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"];
   need(protocols.includes(s.security_protocol), s, "security_protocol", `use ${protocols.join(", ")}`);
   for (const [name, least] of Object.entries(LEAST)) {

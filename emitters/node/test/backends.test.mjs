@@ -147,7 +147,7 @@ for (const [backend, { open, skip, elsewhere }] of Object.entries(BACKENDS)) {
     const shop = await open(oracle, true);
     const { jobs, states } = await runMix(oracle, shop);
     assert.deepEqual(states.map((state) => (state === "failed" ? "failed" : "ok")), ["ok", "failed", "ok", "failed", "ok"]);
-    await until(() => memory.of("job.dead").length === 2 && memory.of("job.finished").length === 3, () => memory.events.map((event) => event.type));
+    await until(() => memory.of("job.dead").length >= 2 && memory.of("job.finished").length >= 3, () => memory.events.map((event) => event.type));
     if (backend !== "agenda") await until(() => memory.of("queue.snapshot").some((event) => event.data.dead === 2), () => memory.of("queue.snapshot").map((event) => event.data));
     await shop.close();
     compare(memory, oracle, jobs, { retryMs: shop.retryMs });
@@ -156,7 +156,7 @@ for (const [backend, { open, skip, elsewhere }] of Object.entries(BACKENDS)) {
     for (const event of memory.events.filter((event) => event.type.startsWith("job."))) assert.equal(event.data.system, shop.system);
   });
 
-  test(`${backend}: faults in all call sites, and in each alone, change nothing for the jobs`, { skip, timeout: 90_000 }, async (t) => {
+  test(`${backend}: faults in all call sites, and in each alone, change nothing for the jobs`, { skip, timeout: 180_000 }, async (t) => {
     const mix = async (hooks) => {
       const oracle = new Oracle();
       const shop = await open(oracle, hooks);
@@ -198,24 +198,25 @@ test("bull: bulk, repeats, an id that is there already, removal, pause, progress
   });
   await queue.addBulk([{ data: { n: 1 } }, { data: { n: 2 } }]);
   await queue.add({ once: true }, { attempts: 2, backoff: { type: "mine" } });
-  await until(() => memory.of("job.finished").length === 3);
+  await until(() => memory.of("job.finished").length >= 3);
   assert.equal(memory.of("job.enqueued").length, 3);
   assert.equal(memory.of("job.progress").length, 4);
   const [again] = memory.of("job.retry_scheduled");
   const aheadMs = Date.parse(again.data.run_at) - Date.parse(again.time);
   assert.ok(aheadMs > 140 && aheadMs < 1_000, again.data.run_at);
   const gone = await queue.add({}, { delay: 60_000, jobId: "x" });
-  await queue.add({}, { delay: 60_000, jobId: "x" });
-  await until(() => memory.of("job.scheduled").length === 1);
+  // Ids that are there already, also of the same millisecond, whose jobs look alike: told once.
+  for (let id = 0; id < 10; id++) await Promise.all(["x", `y${id}`, `y${id}`].map((jobId) => queue.add({}, { delay: 60_000, jobId })));
+  await until(() => memory.of("job.scheduled").length >= 11);
   await gone.remove();
   await queue.pause();
   await queue.resume();
   await queue.add({}, { repeat: { every: 100, limit: 2 } });
-  await until(() => memory.of("job.finished").length === 5 && memory.of("queue.resumed").length === 1);
+  await until(() => memory.of("job.finished").length >= 5 && memory.of("queue.resumed").length >= 1);
   await queue.close();
   assert.equal(memory.of("job.cancelled").length, 1);
   assert.equal(memory.of("queue.paused").length, 1);
-  assert.equal(memory.of("job.scheduled").length, 3);
+  assert.equal(memory.of("job.scheduled").length, 13, memory.of("job.scheduled").map((event) => event.subject).join());
 });
 
 test("bee-queue: a batch, an id that is there already, progress, a time limit, close with a callback", { skip: BACKENDS.bee_queue.skip }, async () => {
@@ -228,9 +229,9 @@ test("bee-queue: a batch, an id that is there already, progress, a time limit, c
   await queue.saveAll([queue.createJob({}).setId("a"), queue.createJob({})]);
   await queue.createJob({}).setId("a").save();
   await queue.createJob({ slow: true }).timeout(50).save();
-  await until(() => memory.of("job.finished").length === 2 && memory.of("job.dead").length === 1);
+  await until(() => memory.of("job.finished").length >= 2 && memory.of("job.dead").length >= 1);
   await new Promise((resolve, reject) => queue.close((error) => (error ? reject(error) : resolve())));
-  await until(() => memory.of("worker.offline").length === 8);
+  await until(() => memory.of("worker.offline").length >= 8);
   assert.equal(memory.of("job.enqueued").length, 3);
   assert.equal(memory.of("job.progress").length, 3);
   assert.match(memory.of("job.failed")[0].data.error.message, /timed out/);
@@ -256,7 +257,7 @@ test("pg-boss: insert, a throttled send, cancel, a handler over its time, one sn
   await queue.cancel(name, later);
   await queue.send(slow, {}, { expireInSeconds: 1, retryLimit: 0 });
   await queue.send(name, { name: "backed-off", failures: 1 }, { retryLimit: 1, retryDelay: 600, retryBackoff: true });
-  await until(() => memory.of("job.finished").length === 3 && memory.of("job.dead").length === 1 && memory.of("job.cancelled").length === 1 && memory.of("job.retry_scheduled").length === 1, () => memory.events.map((event) => event.type));
+  await until(() => memory.of("job.finished").length >= 3 && memory.of("job.dead").length >= 1 && memory.of("job.cancelled").length >= 1 && memory.of("job.retry_scheduled").length >= 1, () => memory.events.map((event) => event.type));
   const turns = memory.of("queue.snapshot").filter((event) => event.data.queue === name).map((event) => Math.floor(Date.parse(event.time) / 200));
   await other.stop({ timeout: 1_000 });
   await shop.close();

@@ -107,7 +107,7 @@ test("one of several elected: a snapshot every interval, whoever says it", { ski
   assert.deepEqual([data.queue, data.ready, data.scheduled, data.dead, data.running, data.paused], [run.name, 1, 1, 0, 0, true]);
   assert.ok(Math.abs(Date.parse(data.oldest_ready_at) - began) < 10_000, data.oldest_ready_at);
   await run.queue.resume();
-  await until(() => memory.of("queue.resumed").length === 1 && memory.of("queue.paused").length === 1);
+  await until(() => memory.of("queue.resumed").length >= 1 && memory.of("queue.paused").length >= 1);
   await Promise.all([run.close(), ...others.map((queue) => queue.close())]);
 });
 
@@ -118,7 +118,7 @@ test("heartbeats name what is held; stopping and offline follow a close", { skip
   const job = await run.queue.add("long", { name: "long", runMs: 400 });
   await until(() => memory.of("worker.heartbeat").some((event) => event.data.running.some((held) => held.job_id === job.id)));
   const closing = run.close();
-  await until(() => memory.of("worker.stopping").length === 8);
+  await until(() => memory.of("worker.stopping").length >= 8);
   await closing;
   assert.equal(memory.of("worker.online").length, 8);
   assert.equal(memory.of("worker.offline").length, 8);
@@ -140,7 +140,7 @@ test("put off by the job itself: not a failure, and the next attempt follows", {
     },
   });
   await run.queue.add("put-off", {});
-  await until(() => memory.of("job.finished").length === 1);
+  await until(() => memory.of("job.finished").length >= 1);
   await run.close();
   assert.deepEqual(memory.of("job.started").map((event) => event.data.attempt), [1, 2]);
   assert.equal(memory.of("job.failed").length, 0);
@@ -162,19 +162,21 @@ test("unrecoverable, removed, an id that is there already, a progress, a priorit
     },
   });
   const never = await run.queue.add("never", {}, { attempts: 5, priority: 3 });
-  await until(() => memory.of("job.dead").length === 1);
+  await until(() => memory.of("job.dead").length >= 1);
   assert.equal(memory.of("job.retry_scheduled").length, 0);
   assert.equal(memory.of("job.dead")[0].data.priority, 3);
   const delayed = await run.queue.add("gone", {}, { delay: 60_000, jobId: "x1" });
   await run.queue.add("gone", {}, { delay: 60_000, jobId: "x1" });
   const other = await run.queue.add("gone", {}, { delay: 60_000 });
-  await until(() => memory.of("job.scheduled").length === 2);
+  // Of the same millisecond the two look alike: told once.
+  for (let id = 0; id < 10; id++) await Promise.all([id, id].map((number) => run.queue.add("gone", {}, { delay: 60_000, jobId: `y${number}` })));
+  await until(() => memory.of("job.scheduled").length >= 12);
   await run.queue.remove(delayed.id);
   await other.remove();
-  await until(() => memory.of("job.cancelled").length === 2);
+  await until(() => memory.of("job.cancelled").length >= 2);
   await (await run.queue.getJob(never.id)).remove(); // dead already: no second outcome
   await run.close();
-  assert.equal(memory.of("job.scheduled").length, 2);
+  assert.equal(memory.of("job.scheduled").length, 12);
   assert.deepEqual(memory.of("job.cancelled").map((event) => event.data.attempt), [1, 1]);
   assert.deepEqual(memory.of("job.progress").map((event) => [event.data.progress, event.data.step]), [[0.25, undefined], [0.5, "halfway"]]);
 });
@@ -189,7 +191,7 @@ test("a stalled job: its attempt failed, the next one runs", { skip }, async () 
   await lost.getNextJob("somebody who is gone");
   await lost.close();
   const worker = watchWorker(new Worker(name, (job) => oracle.body(job.data), { connection, stalledInterval: 100 }));
-  await until(() => memory.of("job.finished").length === 1 && memory.of("job.failed").length === 1);
+  await until(() => memory.of("job.finished").length >= 1 && memory.of("job.failed").length >= 1);
   await Promise.all([worker.close(), queue.close()]);
   const [failed] = memory.of("job.failed");
   assert.equal(failed.data.error.class, "Stalled");
@@ -204,7 +206,7 @@ test("flows and schedulers: parents are named, each iteration is told once", { s
   const run = shop(oracle, { body: async () => undefined });
   const flows = watchFlowProducer(new FlowProducer({ connection }));
   const tree = await flows.add({ name: "parent", queueName: run.name, children: [{ name: "child", queueName: run.name, data: {} }] });
-  await until(() => memory.of("job.finished").length === 2);
+  await until(() => memory.of("job.finished").length >= 2);
   const [child] = memory.of("job.finished").filter((event) => event.data.job_class === "child");
   assert.equal(child.data.parent_job_id, tree.job.id);
   assert.equal(memory.of("job.enqueued").length, 2);
@@ -227,7 +229,7 @@ test("the telemetry option: one trace from the code that adds, through jobs that
   const queue = watchQueue(new Queue(name, { connection, telemetry: traced }));
   const worker = watchWorker(new Worker(name, async (job) => job.name === "first" && queue.add("second", {}), { connection, telemetry: traced }));
   await queue.add("first", {});
-  await until(() => memory.of("job.finished").length === 2);
+  await until(() => memory.of("job.finished").length >= 2);
   await Promise.all([worker.close(), queue.close()]);
   const traces = new Set(memory.events.filter((event) => event.type.startsWith("job.")).map((event) => event.traceparent?.slice(3, 35)));
   assert.equal(traces.size, 1);
@@ -284,7 +286,7 @@ async function mixOutcome(hooks) {
   }
 }
 
-test("faults: all hooks at once, and each alone, change nothing for the jobs", { skip, timeout: 60_000 }, async (t) => {
+test("faults: all hooks at once, and each alone, change nothing for the jobs", { skip, timeout: 180_000 }, async (t) => {
   truth = await mixOutcome(false);
   assert.deepEqual(truth.outcome.second, ["completed", "second", null, 2].map((value, index) => (index === 2 ? truth.outcome.second[2] : value)));
   const reached = new Set();

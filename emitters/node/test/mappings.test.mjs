@@ -1,9 +1,9 @@
 // BullMQ's mapping vectors, in the contract's form: what its hooks are handed, and exactly which events follow. That real
 // workers hand over just these things is what `bullmq.test` shows.
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { test } from "node:test";
+import { after, test } from "node:test";
 import { configure, sites } from "@jobtide/emitter";
 import { watchQueue, watchWorker } from "@jobtide/emitter/bullmq";
 import { MemoryTransport } from "@jobtide/emitter/memory";
@@ -40,7 +40,7 @@ function errorOf(facts) {
   return Object.assign(new Error(facts.message), { name: facts.class });
 }
 
-for (const mapping of JSON.parse(readFileSync(join(import.meta.dirname, "vectors", "bullmq.json"), "utf8")))
+for (const mapping of JSON.parse(readFileSync(join(import.meta.dirname, "..", "..", "contract", "vectors", "mappings", "bullmq.json"), "utf8")))
   test(`bullmq ${mapping.name}: ${mapping.why}`, async (t) => {
     t.after(() => Object.assign(clock, real));
     const memory = new MemoryTransport();

@@ -28,7 +28,7 @@ export async function receiver(port = 0) {
 }
 
 /** Waits until `found()` is truthy and returns it; fails after the deadline with what `told()` says. */
-export async function until(found, told = () => "", deadlineMs = 15_000) {
+export async function until(found, told = () => "", deadlineMs = 60_000) {
   const end = Date.now() + deadlineMs;
   for (;;) {
     const value = await found();

@@ -10,6 +10,7 @@ import { clock } from "../moments.js";
 import { named, SYSTEM, waitOf } from "./attempts.js";
 import type { BullFlowProducer, BullJob, BullQueue, FlowNode } from "./shapes.js";
 import { watchCounts } from "./counts.js";
+import { Told } from "../told.js";
 
 /** Watches a Queue; returns it. */
 export function watchQueue<Q extends object>(queue: Q): Q {
@@ -26,17 +27,18 @@ export function watchFlowProducer<F extends object>(producer: F): F {
 const attachQueue = guarded("bullmq.watch_queue", (queue: BullQueue) => {
   const emitter = current();
   if (!emitter.enabled) return;
+  const told = new Told();
   const { add, addBulk, upsertJobScheduler, remove, close } = queue;
   queue.add = async function (...args) {
     const addedUs = clock.wallUs();
     const job = await add.apply(this, args);
-    added(emitter, queue, job, addedUs);
+    added(emitter, queue, told, job, addedUs);
     return job;
   };
   queue.addBulk = async function (...args) {
     const addedUs = clock.wallUs();
     const jobs = await addBulk.apply(this, args);
-    addedMany(emitter, queue, jobs, addedUs);
+    addedMany(emitter, queue, told, jobs, addedUs);
     return jobs;
   };
   if (upsertJobScheduler)
@@ -62,20 +64,20 @@ const attachQueue = guarded("bullmq.watch_queue", (queue: BullQueue) => {
   queue.on("resumed", () => paused(emitter, queue.name, "queue.resumed.v1"));
 });
 
-const added = guarded("bullmq.added", (emitter: Emitter, queue: BullQueue, job: BullJob, addedUs: number) => {
+const added = guarded("bullmq.added", (emitter: Emitter, queue: BullQueue, told: Told, job: BullJob, addedUs: number) => {
   const { jobId, deduplication, debounce } = job.opts ?? {};
   if (jobId === undefined && deduplication === undefined && debounce === undefined) tell(emitter, queue.name, job, addedUs);
-  else void addedUnlessThere(emitter, queue, job, addedUs);
+  else void addedUnlessThere(emitter, queue, told, job, addedUs);
 });
 
-const addedMany = guarded("bullmq.added_bulk", (emitter: Emitter, queue: BullQueue, jobs: BullJob[], addedUs: number) => {
-  for (const job of jobs) added(emitter, queue, job, addedUs);
+const addedMany = guarded("bullmq.added_bulk", (emitter: Emitter, queue: BullQueue, told: Told, jobs: BullJob[], addedUs: number) => {
+  for (const job of jobs) added(emitter, queue, told, job, addedUs);
 });
 
 /** A job with an id of the app's: what is stored under it tells by its time whether it is this one. */
-const addedUnlessThere = guarded("bullmq.added_again", async (emitter: Emitter, queue: BullQueue, job: BullJob, addedUs: number) => {
+const addedUnlessThere = guarded("bullmq.added_again", async (emitter: Emitter, queue: BullQueue, told: Told, job: BullJob, addedUs: number) => {
   const stored = await queue.Job.fromId(queue, job.id as string);
-  if (stored === undefined || stored.timestamp === job.timestamp) tell(emitter, queue.name, job, addedUs);
+  if ((stored === undefined || stored.timestamp === job.timestamp) && told.isNew(job.id, job.timestamp)) tell(emitter, queue.name, job, addedUs);
 });
 
 const scheduled = guarded("bullmq.scheduler", (emitter: Emitter, queue: string, job: BullJob | undefined) => {
