@@ -44,10 +44,8 @@ def test_outcomes_name_their_start_and_a_duration_from_the_monotonic_clock(mappi
         data = expected["data"]
         if "duration_ms" in data:
             ended_us, started_us = time_us(expected["time"]), time_us(data["started_at"])
-            if started_us in monotonic:
-                elapsed_ns = monotonic[ended_us] - monotonic[started_us]
-            else:  # a start that was not seen: only the backend's stamp knows of it
-                elapsed_ns = (ended_us - started_us) * 1000
+            seen = started_us in monotonic  # of a start that was not seen only the backend's stamp knows
+            elapsed_ns = monotonic[ended_us] - monotonic[started_us] if seen else (ended_us - started_us) * 1000
             assert data["duration_ms"] == pytest.approx(elapsed_ns / 1e6, abs=0.001)
         elif expected["type"] in ("job.finished.v1", "job.failed.v1"):
             pytest.fail("an outcome without a duration")
