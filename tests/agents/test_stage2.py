@@ -71,7 +71,7 @@ async def test_what_is_over_is_removed_and_what_is_known_stays() -> None:
 
 async def test_the_partitions_of_others_are_left_alone_and_an_absent_store_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     sink = FakeHotState()
-    over = [HotWrite("series", "acme", field("production", "celery", "mail", f"Gone{n}"), 1, b"{}") for n in range(40)]
+    over = [HotWrite("series", "acme", field("production", "celery", f"mail{n}", "Gone"), 1, b"{}") for n in range(40)]
     await sink.write(over)
     stage = Replaying(sink, {})
     mine = {0, 1, 2, 3}

@@ -107,6 +107,10 @@ def series_from(text: bytes) -> SeriesKey:
     return SeriesKey(*text.decode().split(SEPARATOR))
 
 
-def panes_partition(series: bytes, partitions: int) -> int:
-    """The partition of job.panes that holds everything of a series."""
-    return crc32(series) % partitions
+def panes_partition(name: bytes, partitions: int) -> int:
+    """The partition of job.panes that holds everything of a series, queue or worker, by the first four parts of its name.
+
+    So all classes of a queue, and what its backend says of it, meet in one place, where a rule can look at them together.
+    """
+    parts = name.split(_SEPARATOR_BYTES, 4)
+    return crc32(_SEPARATOR_BYTES.join(parts[:4]) if len(parts) > 4 else name) % partitions

@@ -7,24 +7,27 @@ and old versions change nothing. Time is the ticks'. Where the changes go is the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 from jobtide.streams.folds.notices import Notice
 from jobtide.streams.folds.panes import MINUTE_US, SECOND_US
 from jobtide.streams.folds.records import GAUGE, LEDGER, PANE, QUEUE, SEPARATOR, TICK, WORKER, LedgerRecord, Tick
-from jobtide.streams.snapshots import HotWrite, SnapshotKind
+from jobtide.streams.snapshots import HotWrite, QueueSnapshot, SnapshotKind, WorkerSnapshot
 from jobtide.streams.windows.boards import encode
 from jobtide.streams.windows.ledgers import Ledgers
 from jobtide.streams.windows.queues import Queues
 from jobtide.streams.windows.rolling import Rolling
 from jobtide.streams.windows.series import LONGEST_S, MINUTE_S, LiveSeries, Share
 from jobtide.streams.windows.shelves import Head, decode_head
+from jobtide.streams.windows.watch import Watch
 from jobtide.streams.windows.watermarks import Watermarks
 from jobtide.streams.windows.workers import Workers
 
 _SEPARATOR = SEPARATOR.encode()
 _PANE_START = PANE + _SEPARATOR
+MOST_STEPS_S = 2 * LONGEST_S  # a watermark that jumps further is watched only at the end of the jump
 _decode_tick = msgspec.msgpack.Decoder(Tick).decode
 _decode_notice = msgspec.msgpack.Decoder(tuple[int, Notice]).decode
 _decode_ledger = msgspec.msgpack.Decoder(LedgerRecord).decode
@@ -50,6 +53,8 @@ class WindowFold:
         self._queues = Queues()
         self._ledgers = Ledgers()
         self._boards = {board.kind: board for board in (self._workers, self._queues, self._ledgers)}
+        self._watch: Watch | None = None
+        self._seen: dict[LiveSeries, None] = {}  # changed and shown to the watch, but not taken yet
 
     @property
     def version(self) -> int:
@@ -58,17 +63,19 @@ class WindowFold:
 
     def fold(self, keys: Sequence[bytes], values: Sequence[bytes | None], offsets: Sequence[int]) -> None:
         """Fold records in the order of the log. The windows move once, at the end of the call."""
-        for key, value in zip(keys, values, strict=True):
+        for key, value, offset in zip(keys, values, offsets, strict=True):
             if value is None:  # compaction's business: what is over leaves the windows by the watermark
                 continue
             if key.startswith(_PANE_START):
                 self._pane(key, value)
             else:
                 self._other(key, value)
+                if self._watch is not None and key[:1] == TICK:
+                    self._show_seconds(self._watch, offset)
         if offsets:
             self._version = max(self._version, offsets[-1])
         self._rolling.settle()
-        self._advance()
+        self._advance(self._watermarks.complete_until_us)
 
     def _pane(self, key: bytes, value: bytes) -> None:
         _, size, start, source, name = key.split(_SEPARATOR, 4)
@@ -107,18 +114,66 @@ class WindowFold:
         elif kind == WORKER:
             _, source, *parts = key.decode().split(SEPARATOR)
             self._workers.fold(int(source), tuple(parts), *_decode_notice(value))
+            if self._watch is not None:
+                self._watch.heard("workers", tuple(parts))
         elif kind == QUEUE:
             _, source, *parts, about = key.decode().split(SEPARATOR)
             self._queues.fold(int(source), tuple(parts), about, *_decode_notice(value))
+            if self._watch is not None:
+                self._watch.heard("queues", tuple(parts))
         elif kind == LEDGER:
             now_us = self._watermarks.complete_until_us
             self._ledgers.fold(int(key.split(_SEPARATOR, 2)[1]), _decode_ledger(value), now_us)
 
-    def _advance(self) -> None:
-        before_us, self._at_us = self._at_us, max(self._at_us, self._watermarks.complete_until_us)
+    def _advance(self, to_us: int) -> None:
+        before_us, self._at_us = self._at_us, max(self._at_us, to_us)
         self._rolling.advance(self._at_us // SECOND_US)
         if self._at_us // MINUTE_US > before_us // MINUTE_US:
             self._forget()
+
+    def _show_seconds(self, watch: Watch, offset: int) -> None:
+        """Move the windows second by second to where the ticks have come, and let the watch look at each."""
+        second, before = self._watermarks.complete_until_us // SECOND_US, self._rolling.second
+        if second <= before:
+            return
+        self._rolling.settle()
+        first = before + 1 if before and second - before <= MOST_STEPS_S else second
+        for at_s in range(first, second + 1):
+            self._advance(at_s * SECOND_US)
+            changed = self._rolling.changed
+            self._rolling.changed = {}
+            self._seen.update(changed)
+            watch.at_second(at_s, offset, changed)
+
+    def watched_by(self, watch: Watch | None) -> None:
+        """From the next record on, show every second to the watch. What changed before is not new to it."""
+        self._rolling.settle()
+        self._seen.update(self._rolling.changed)
+        self._rolling.changed = {}
+        self._watch = self._rolling.watch = watch
+
+    def ticks(self) -> list[Tick]:
+        """The newest of each source partition."""
+        return self._watermarks.ticks()
+
+    def begin_at(self, ticks: Iterable[Tick]) -> None:
+        """Before the first record: it is known how far the source partitions had come when the log was left."""
+        for tick in ticks:
+            self._watermarks.fold(tick)
+
+    # -- what rules ask for
+
+    def all_series(self) -> Iterable[LiveSeries]:
+        return list(self._series.values())
+
+    def queue(self, key: tuple[str, ...]) -> QueueSnapshot | None:
+        return self._queues.find(key)
+
+    def worker(self, key: tuple[str, ...]) -> WorkerSnapshot | None:
+        return self._workers.find(key)
+
+    def stuck_attempts(self) -> Iterable[tuple[tuple[str, ...], Any]]:
+        return ()
 
     def _forget(self) -> None:
         """Once a minute: drop what is over. A series told its zeros when its last pane left the hour, a minute ago."""
@@ -127,6 +182,8 @@ class WindowFold:
             if series.ends_s + MINUTE_S <= oldest_s and not (series.running or series.waiting):
                 del self._series[series.name]
                 self._removed[series.name] = series
+                if self._watch is not None:
+                    self._watch.forgotten(series)
         for board in self._boards.values():
             board.forget_before(self._at_us)
 
@@ -146,7 +203,9 @@ class WindowFold:
 
     def _series_changes(self, version: int) -> list[HotWrite]:
         removed, self._removed = self._removed, {}
-        changed, self._rolling.changed = self._rolling.changed, {}
+        changed, self._seen = self._seen, {}
+        changed.update(self._rolling.changed)
+        self._rolling.changed = {}
         gone = [series for name, series in removed.items() if name not in self._series]
         out = [HotWrite("series", series.key.tenant, series.field, version, None) for series in gone]
         at_us, second = self._at_us, self._rolling.second

@@ -34,6 +34,10 @@ class Queues(Board[Known]):
         entry[place] = (version, notice)
         self.touch(key)
 
+    def find(self, key: Key) -> QueueSnapshot | None:
+        entry = self._entries.get(key)
+        return None if entry is None else self.snapshot(key, entry)
+
     def heard_us(self, entry: Known) -> int:
         return max(notice.time_us for _, notice in entry.values())
 

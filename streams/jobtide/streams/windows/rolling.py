@@ -12,6 +12,7 @@ from jobtide.streams.folds.attempts import FAILED
 from jobtide.streams.windows.series import LAST_MINUTE_S, LONG_WINDOWS, LONGEST_S, MINUTE_S, LiveSeries
 from jobtide.streams.windows.shelves import Shelf
 from jobtide.streams.windows.tallies import Tally, add, ended, remove
+from jobtide.streams.windows.watch import Watch
 
 
 class Rolling:
@@ -24,11 +25,14 @@ class Rolling:
         self.minutes = Shelf()
         self.changed: dict[LiveSeries, None] = {}
         self._opened: dict[LiveSeries, None] = {}  # those with anything in the open minute
+        self.watch: Watch | None = None
 
     def settle(self) -> None:
         """Bring late revisions into the windows that hold their pane."""
         for start_s, series, before, now in self.minutes.take_revised():
             self.changed[series] = None
+            if self.watch is not None:
+                self.watch.minute(start_s, series, before, now)
             for tally in self._long(series, start_s):
                 remove(tally, before)
                 add(tally, now)
@@ -106,6 +110,8 @@ class Rolling:
         for start_s in self.minutes.between(max(before_s, minute - LONGEST_S), minute):
             for series, tally in self.minutes.enter(start_s):
                 self.changed[series] = None
+                if self.watch is not None:
+                    self.watch.minute(start_s, series, None, tally)
                 for long in self._long(series, start_s):
                     add(long, tally)
         self.minutes.edge_s = minute

@@ -39,6 +39,9 @@ class Watermarks:
             return 0
         return min(tick.watermark_us for tick in self._ticks.values())
 
+    def ticks(self) -> list[Tick]:
+        return list(self._ticks.values())
+
     def snapshot(self) -> ProgressSnapshot:
         ticks = dict(sorted(self._ticks.items()))
         return ProgressSnapshot(

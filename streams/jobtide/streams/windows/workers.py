@@ -34,6 +34,10 @@ class Workers(Board[Slices]):
         slices[source] = (version, notice)
         self.touch(key)
 
+    def find(self, key: Key) -> WorkerSnapshot | None:
+        entry = self._entries.get(key)
+        return None if entry is None else self.snapshot(key, entry)
+
     def heard_us(self, entry: Slices) -> int:
         return _newest(entry).time_us
 

@@ -1,0 +1,251 @@
+"""What a rule file may say, as pydantic models: one class per kind of rule. The JSON Schema is made from them.
+
+Not here: reading YAML and turning errors into sentences (`loading`), what a rule measures (`measures`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from jobtide.streams.alerts import durations
+from jobtide.streams.alerts.durations import Duration
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
+
+Window = Literal["1m", "5m", "15m", "1h"]
+Op = Literal["gt", "gte", "lt", "lte", "eq"]
+Severity = Literal["info", "warning", "critical"]
+Level = Literal["queue", "job_class", "worker"]
+NoData = Literal["ok", "keep", "alert"]
+
+
+def _one_or_several(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+_GLOB = {"type": "string", "minLength": 1, "maxLength": 512}
+Globs = Annotated[
+    list[Annotated[str, Field(min_length=1, max_length=512)]],
+    BeforeValidator(_one_or_several),
+    Field(max_length=100),
+    WithJsonSchema({"anyOf": [_GLOB, {"type": "array", "items": _GLOB, "maxItems": 100}]}),
+]
+
+LEAST_OBJECTIVE = 0.931  # 14.4 times the error budget of a lower one is more than everything: it could never fire
+MINUTE_MS = 60_000
+TIERS: dict[float, tuple[int, int, Severity]] = {  # burn rate → (long window in s, short window in s, severity)
+    14.4: (3600, 300, "critical"),
+    6: (6 * 3600, 1800, "critical"),
+    3: (24 * 3600, 2 * 3600, "warning"),
+    1: (3 * 86_400, 6 * 3600, "warning"),
+}
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
+
+
+class Match(Strict):
+    """Which series a rule is about: every part must match. `*` and `?` stand for any; a leading `!` takes out."""
+
+    tenant: Globs = Field(["*"], description="Globs, such as acme or team-*; `!acme` takes acme out.")
+    environment: Globs = ["*"]
+    system: Globs = ["*"]
+    queue: Globs = ["*"]
+    job_class: Globs = ["*"]
+
+
+class RuleBase(Strict):
+    """What rules of all kinds have."""
+
+    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,79}$", description="Unique in the file; part of every alert's identity.")
+    summary: str = Field("", max_length=500, description="One sentence for whoever is paged.")
+    runbook: str = Field("", max_length=2000, description="Where it is written what to do.")
+    severity: Severity = "warning"
+    labels: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")], Annotated[str, Field(max_length=200)]] = Field({}, max_length=20)
+    match: Match = Field(default_factory=lambda: Match.model_validate({}))
+    by: Level = Field("job_class", description="One alert per queue and class, or one per queue.", json_schema_extra={"enum": ["queue", "job_class"]})
+    for_ms: Duration = Field(0, alias="for", description="How long the condition must hold without a break.")
+    keep_firing_for: Duration = Field(0, description="How long it must be over before the alert resolves.")
+    mute: Duration = Field(0, description="After an alert resolved, no new one of the same series for so long.")
+    no_data: NoData = Field("ok", description="Without data an alert resolves (ok), stays as it is (keep), or fires (alert).")
+    enabled: bool = True
+    needs_samples: ClassVar[bool] = False
+
+    @field_validator("by")
+    @classmethod
+    def _by_worker_only_where_workers_are(cls, value: Level) -> Level:
+        if value == "worker" and cls.__name__ != "Worker":
+            raise ValueError("must be queue or job_class; only kind: worker is by worker")
+        return value
+
+
+class Threshold(RuleBase):
+    """A count in a window, or a gauge, against a number."""
+
+    kind: Literal["threshold"]
+    metric: Literal[
+        "enqueued", "started", "finished", "failed", "cancelled", "discarded", "retried", "dead", "throughput", "waiting", "in_flight"
+    ]  # fmt: skip
+    window: Window = "5m"
+    op: Op = "gt"
+    value: float
+
+
+class Ratio(RuleBase):
+    """A share of attempts or of jobs in a window, from 0 to 1."""
+
+    kind: Literal["ratio"]
+    metric: Literal["job_failure_rate", "attempt_failure_rate", "success_rate", "retry_rate"] = Field(
+        description="job_failure_rate: dead / (finished + dead), so a failed try that a retry mends does not count. attempt_failure_rate: "
+        "failed / (finished + failed). success_rate: finished / (finished + dead). retry_rate: retried / (finished + failed)."
+    )
+    window: Window = "5m"
+    op: Op = "gt"
+    value: float = Field(ge=0, le=1)
+    min_samples: int = Field(ge=1, description="With fewer in the window there is no alert: 3 of 4 is not a trend.")
+    needs_samples: ClassVar[bool] = True
+
+
+class Percentile(RuleBase):
+    """A quantile of wait or run times in a window; quantile 1 is the maximum."""
+
+    kind: Literal["percentile"]
+    metric: Literal["wait", "run", "run_ok", "run_failed"]
+    quantile: float = Field(gt=0, le=1)
+    window: Window = "5m"
+    op: Op = "gt"
+    value: Duration
+    min_samples: int = Field(ge=1, description="With fewer in the window there is no alert.")
+    needs_samples: ClassVar[bool] = True
+
+
+class Stuck(RuleBase):
+    """Attempts that are late, slow or lost for longer than a duration: one alert with a count, not one per job."""
+
+    kind: Literal["stuck"]
+    verdicts: list[Literal["late", "slow", "lost"]] = Field(["late", "slow", "lost"], min_length=1)
+    older_than: Duration = 30 * MINUTE_MS
+    count: int = Field(1, ge=1, description="At least so many.")
+
+
+class Absent(RuleBase):
+    """A class that used to do something has not done it for so long."""
+
+    kind: Literal["absent"]
+    metric: Literal["enqueued", "started", "finished"] = "finished"
+    after: Duration = Field(description="At least 2m; counted from the end of the last minute that had any.")
+
+    @field_validator("after")
+    @classmethod
+    def _minutes(cls, value: int) -> int:
+        if value < 2 * MINUTE_MS:
+            raise ValueError("must be at least 2m: minutes are what is remembered of a silent class")
+        return value
+
+
+class QueueDepth(RuleBase):
+    """What a backend says of its own queue (queue.snapshot events), against a number or an age."""
+
+    kind: Literal["queue_depth"]
+    metric: Literal["ready", "scheduled", "retry", "dead", "running", "oldest_ready"]
+    op: Op = "gt"
+    value: Annotated[float, WithJsonSchema({"type": ["number", "string"], "examples": [1000, "30m"]})] = Field(
+        description="A number; for oldest_ready a duration."
+    )
+    stale_after: Duration = Field(5 * MINUTE_MS, description="An older snapshot is no data.")
+    by: Literal["queue"] = "queue"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _an_age_is_a_duration(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("metric") == "oldest_ready" and "value" in data:
+            return {**data, "value": durations.milliseconds(data["value"])}
+        return data
+
+
+class Worker(RuleBase):
+    """What a worker says of its own process, or how long it has said nothing: one alert per worker."""
+
+    kind: Literal["worker"]
+    metric: Literal["rss_bytes", "cpu_percent", "heartbeat_age"]
+    op: Literal["gt", "gte"] = "gt"
+    value: Annotated[float, WithJsonSchema({"type": ["number", "string"], "examples": [2e9, "2m"]})] = Field(
+        description="A number; for heartbeat_age a duration."
+    )
+    by: Literal["worker"] = "worker"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _an_age_is_a_duration(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("metric") == "heartbeat_age" and "value" in data:
+            return {**data, "value": durations.milliseconds(data["value"])}
+        return data
+
+
+class BurnRate(RuleBase):
+    """How fast an error budget burns: each tier fires when a long and a short window both burn faster than its rate."""
+
+    kind: Literal["burn_rate"]
+    sli: Literal["job_failures", "attempt_failures"] = "job_failures"
+    objective: float = Field(lt=1, description=f"The promised share of successes, at least {LEAST_OBJECTIVE}; 0.99 for 99 %.")
+    tiers: list[Annotated[Literal["14.4", "6", "3", "1"], WithJsonSchema({"enum": [14.4, 6, 3, 1, "14.4", "6", "3", "1"]})]] = Field(
+        ["14.4", "6", "3", "1"], min_length=1, description="14.4: 1h and 5m; 6: 6h and 30m (critical). 3: 24h and 2h; 1: 3d and 6h (warning)."
+    )
+    min_samples: int = Field(ge=1, description="With fewer in the long window there is no alert.")
+    needs_samples: ClassVar[bool] = True
+
+    @field_validator("tiers", mode="before")
+    @classmethod
+    def _numbers(cls, value: Any) -> Any:
+        return [f"{each:g}" if isinstance(each, int | float) else each for each in value] if isinstance(value, list) else value
+
+    @field_validator("objective")
+    @classmethod
+    def _reachable(cls, value: float) -> float:
+        if value < LEAST_OBJECTIVE:
+            raise ValueError(
+                f"must be at least {LEAST_OBJECTIVE}: of a lower objective's error budget 14.4 times is more than everything, so it never fires; "
+                "use kind: ratio for such a class"
+            )
+        return value
+
+
+class Change(RuleBase):
+    """A window compared with the time before it: a factor of rates, shares or percentiles."""
+
+    kind: Literal["change"]
+    metric: Literal["enqueued", "started", "finished", "failed", "throughput", "job_failure_rate", "attempt_failure_rate", "wait_p95", "run_p95"]
+    window: Literal["1m", "5m", "15m"] = "5m"
+    baseline: Literal["15m", "1h"] = Field("1h", description="The longer window; what is in `window` is taken out of it.")
+    op: Op = "lt"
+    value: float = Field(gt=0, description="0.5 with op lt: less than half of what it was.")
+    min_samples: int = Field(ge=1, description="With fewer in the baseline (for gt and gte in the window, too) there is no alert.")
+    needs_samples: ClassVar[bool] = True
+
+    @model_validator(mode="after")
+    def _longer(self) -> Change:
+        if self.window == self.baseline:
+            raise ValueError("baseline must be longer than window: write baseline: 1h")
+        return self
+
+
+Rule = Annotated[
+    Threshold | Ratio | Percentile | Stuck | Absent | QueueDepth | Worker | BurnRate | Change,
+    Field(discriminator="kind"),
+]
+KINDS: dict[str, type[RuleBase]] = {
+    "threshold": Threshold, "ratio": Ratio, "percentile": Percentile, "stuck": Stuck, "absent": Absent,
+    "queue_depth": QueueDepth, "worker": Worker, "burn_rate": BurnRate, "change": Change,
+}  # fmt: skip
+
+
+class RuleFile(Strict):
+    """A rule file of jobtide."""
+
+    version: Literal[1] = 1
+    rules: list[Rule] = Field(max_length=500)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a rule file."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **RuleFile.model_json_schema(by_alias=True)}
