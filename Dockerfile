@@ -10,7 +10,7 @@ COPY emitters/gateway emitters/gateway
 RUN python -m venv /opt/jobtide && /opt/jobtide/bin/pip install --no-cache-dir -c constraints.txt .
 
 FROM python:3.11-slim
-RUN useradd --system --create-home --uid 10001 jobtide
+RUN useradd --system --create-home --uid 10001 jobtide && install -d -o jobtide -m 0700 /keys
 COPY --from=build /opt/jobtide /opt/jobtide
 ENV PATH=/opt/jobtide/bin:$PATH PYTHONUNBUFFERED=1
 USER jobtide

@@ -21,7 +21,7 @@ up: setup
 
 check: setup
 	.venv/bin/ruff check .
-	.venv/bin/mypy -p jobtide.streams -p jobtide.sinks -p jobtide.query -p jobtide.gateway -p jobtide.cli -p jobtide_emitter
+	.venv/bin/mypy -p jobtide.streams -p jobtide.sinks -p jobtide.access -p jobtide.query -p jobtide.gateway -p jobtide.cli -p jobtide_emitter
 	.venv/bin/lint-imports --no-cache
 
 setup-test: setup

@@ -51,7 +51,7 @@ def fill_history(settings: Settings, world: World, extra: list[dict[str, Any]] |
 
 async def fill_hot_state(settings: Settings, world: World) -> None:
     """Everything stage 2 would have told at the watermark `world.until_us`, with version 1."""
-    state = RedisHotState(settings.redis_url, settings.redis_prefix)
+    state = RedisHotState(settings)
     try:
         await state.lost_everything()
         await state.write([*series_writes(world), *worker_writes(world), *queue_writes(world), *ledger_writes(world), progress(world)])

@@ -100,7 +100,9 @@ def test_commands_and_their_flags_exist(services: dict[str, Any]) -> None:
             assert services[name]["healthcheck"]["test"][:2] == ["CMD", "jobtide"]
             parse(services[name]["healthcheck"]["test"][2:])
     for name in ("gateway", "api"):
-        assert "--listen-everywhere" in services[name]["command"], "0.0.0.0 is refused without it"
+        settings = load(services[name]["environment"])
+        assert settings.guarded, "0.0.0.0 is refused without keys"
+        assert "keys:/keys" in services[name]["volumes"] and settings.keys_file.startswith("/keys/")
 
 
 def parse(arguments: list[str]) -> None:

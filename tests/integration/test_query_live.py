@@ -55,7 +55,7 @@ def live(redis_url: str, prefix: str) -> Iterator[Set]:
 
 def write(settings: Settings, writes: list[HotWrite]) -> None:
     async def send() -> None:
-        state = RedisHotState(settings.redis_url, settings.redis_prefix)
+        state = RedisHotState(settings)
         try:
             await state.write(writes)
         finally:

@@ -25,7 +25,7 @@ def test_the_gateways_examples_are_accepted() -> None:
 
 def test_every_status_the_gateway_answers_is_explained() -> None:
     sources = "".join(path.read_text() for path in (ROOT / "emitters/gateway/jobtide/gateway").glob("*.py"))
-    used = {*re.findall(r"Problem\((\d{3})", sources), *re.findall(r"(\d{3}) if", sources), "202", "403"}
+    used = {*re.findall(r"Problem\((\d{3})", sources), *re.findall(r"(\d{3}) if", sources), "202", "401", "403"}  # the last two are the guard's
     assert used == set(re.findall(r"^\| (\d{3}) \|", GATEWAY, re.MULTILINE))
     assert f"{MAX_EVENTS:,}".replace(",", " ") in GATEWAY
 

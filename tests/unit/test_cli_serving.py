@@ -68,11 +68,24 @@ async def test_only_local_programs_and_own_pages_get_in(headers: dict[str, str],
         assert (await client.get("/", headers=headers)).status_code == status
 
 
-def test_it_binds_loopback_only_unless_told() -> None:
+def test_it_binds_loopback_only_without_keys() -> None:
     for host in ("0.0.0.0", "::", "192.0.2.1", "example"):
-        with pytest.raises(ConfigError, match=r"no API keys yet.*JOBTIDE_HTTP_HOST"):
-            serving.listener(host, 0)
-    serving.listener("0.0.0.0", 0, everywhere=True).close()
+        with pytest.raises(ConfigError, match=r"without API keys: set JOBTIDE_KEYS_FILE .*jobtide keys create"):
+            serving.serve(application([]), load({}, http_host=host, http_port=0))
+    serving.require_loopback_or_keys(load({}, http_host="0.0.0.0", keys_file="keys.json"))
+    serving.listener("0.0.0.0", 0).close()
+
+
+async def test_every_answer_has_the_headers_that_browsers_need_and_keys_replace_the_local_fence() -> None:
+    open_, guarded = load({}), load({}, keys_file="keys.json")
+    for settings, status in ((open_, 403), (guarded, 200)):
+        transport = httpx.ASGITransport(serving.fenced(application([]), settings))  # type: ignore[arg-type]
+        async with httpx.AsyncClient(transport=transport, base_url="https://jobtide.example") as client:
+            answer = await client.get("/")
+        assert answer.status_code == status  # a name in DNS: fenced off where there are no keys
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
+        assert answer.headers["cache-control"] == "no-store"
 
 
 def test_a_taken_port_is_one_sentence() -> None:

@@ -4,7 +4,9 @@ import json
 from typing import Any
 
 import pytest
+from jobtide.access.caller import Caller, Role
 from jobtide.gateway.intake import MAX_EVENTS, Arrival, Intake, TooMany, judge, lines
+from jobtide.gateway.owner import Owner, owner_of
 from jobtide.gateway.placement import ONE, PACK, messages
 from jobtide.gateway.short import expand
 from jobtide.streams.errors import ContractError
@@ -194,3 +196,36 @@ def test_messages_are_packed_in_order_up_to_the_contracts_limit() -> None:
     assert all(len(value) <= MAX_PACK_BYTES for value in threes)
     assert json.loads(threes[0])[1] == {"n": 2}
     assert list(messages([])) == []
+
+
+def owned(*events: Any, owner: Owner) -> Intake:
+    intake = Intake()
+    for number, line in lines(body_of(*events)):
+        judge(number, line, Arrival(8, ARRIVED, "n", owner), intake)
+    return intake
+
+
+def test_a_key_fixes_the_tenant_and_a_body_cannot_claim_another() -> None:
+    owner = owner_of(Caller("shop", Role.INGEST, ("acme",), ("production",)))
+    taken = owned(short(), short(tenant="acme"), full() | {"data": full()["data"] | {"environment": "production"}}, owner=owner)
+    assert (taken.accepted, taken.rejected) == (3, [])
+    for _, line in taken.placed:
+        (event,) = decode(line)
+        assert (event.data.tenant, event.data.environment) == ("acme", "production")
+        assert event.partitionkey.startswith("acme/")
+    theirs = "globex/celery/j2"
+    foreign = full("j2") | {"partitionkey": theirs, "lane": lane_of(theirs), "data": full("j2")["data"] | {"tenant": "globex"}}
+    smuggled = full("j3") | {"data": full("j3")["data"] | {"environment": "production"}}
+    smuggled |= {"partitionkey": "globex/celery/j3", "lane": lane_of("globex/celery/j3")}
+    claims = [short(tenant="globex"), short(environment="staging"), full(), foreign, smuggled, short()]
+    refused = owned(*claims, owner=owner)
+    assert [(r.line, r.reason) for r in refused.rejected] == [
+        *((n, "tenant_not_allowed") for n in range(1, 5)), (5, "wrong_key"),  # the decoder's own rule: a key begins with the tenant
+    ]  # fmt: skip
+    assert refused.accepted == 1  # a bad one takes no good neighbour with it
+    assert all(json.loads(line)["data"]["tenant"] == "acme" for _, line in refused.placed)
+
+
+def test_a_key_of_a_whole_installation_and_no_key_fix_nothing() -> None:
+    for owner in (owner_of(Caller("root", Role.ADMIN)), Owner()):
+        assert owned(short(tenant="globex", environment="x"), full(), owner=owner).accepted == 2

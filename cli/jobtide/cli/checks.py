@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from jobtide.cli import identity
 from jobtide.streams.errors import ConfigError, TransientError
 from jobtide.streams.settings import Settings
 
@@ -101,10 +102,10 @@ async def topics(settings: Settings) -> str:
 
 async def redis_answers(settings: Settings) -> str:
     """Redis answers PING."""
-    import redis.asyncio
+    from jobtide.sinks.redis.connection import connect
     from redis.exceptions import RedisError
 
-    client = redis.asyncio.Redis.from_url(settings.redis_url, socket_timeout=5, socket_connect_timeout=5)
+    client = connect(settings)
     try:
         await client.ping()
         return "answers"
@@ -132,7 +133,7 @@ def _get(url: str, path: str) -> tuple[int, dict[str, Any]]:
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
     try:
-        connection.request("GET", path)
+        connection.request("GET", path, headers=identity.headers())
         reply = connection.getresponse()
         body = json.loads(reply.read())
         return reply.status, body if isinstance(body, dict) else {}

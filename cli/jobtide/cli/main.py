@@ -25,6 +25,7 @@ COMMANDS = {
     "gateway": "Run the HTTP gateway for events.",
     "rebuild": "Fold job.events again from its beginning.",
     "dlq": "List or replay dead letters.",
+    "keys": "Make, list and revoke API keys.",
     "topics": "Make the Kafka topics.",
     "version": "Print the version.",
 }

@@ -13,28 +13,25 @@ from jobtide.cli.up.data import DEFAULT, read_addresses
 from jobtide.streams.settings import Settings, load
 
 http_port = click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on (JOBTIDE_HTTP_PORT, 8321).")
-everywhere = click.option(
-    "--listen-everywhere",
-    is_flag=True,
-    help="Allow JOBTIDE_HTTP_HOST=0.0.0.0. Only inside a container whose port is published to loopback: there are no API keys yet.",
-)
-
 
 _url = click.option("--url", help="Address of the running jobtide.  [default: of the `up` on --data, else port 8321]")
+_key = click.option("--key", envvar="JOBTIDE_KEY", help="API key, where the jobtide asks for one (JOBTIDE_KEY, which no process list shows).")
 _data = click.option("--data", type=click.Path(path_type=Path), default=DEFAULT, show_default=True, help="Directory of that `up`.")
 
 
 def target(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds `--url` and `--data`; the command gets one `url`: the given, or that of the `up` there, or the default."""
+    """Adds `--url`, `--key` and `--data`; the command gets one `url`: the given, or that of the `up` there, or the default."""
 
     @functools.wraps(command)
-    def with_url(*args: Any, url: str | None, data: Path, **kwargs: Any) -> None:
+    def with_url(*args: Any, url: str | None, key: str | None, data: Path, **kwargs: Any) -> None:
+        if key:
+            os.environ["JOBTIDE_KEY"] = key  # `identity` sends it
         if url is None:
             settings = load(os.environ)
             url = read_addresses(data).get("http", f"http://{settings.http_host}:{settings.http_port}")
         command(*args, url=url, **kwargs)
 
-    return _url(_data(with_url))
+    return _url(_key(_data(with_url)))
 
 
 def start(**overrides: Any) -> Settings:

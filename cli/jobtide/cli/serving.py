@@ -1,7 +1,7 @@
 """Serves an ASGI application on a port until SIGINT or SIGTERM: uvicorn with the limits jobtide wants.
 
-Not an application. There are no API keys yet, so it refuses to bind anything but loopback, and it refuses requests that
-a web page of another origin made a browser send.
+Not an application. Without API keys it refuses to bind anything but loopback, and it refuses requests that a web page of
+another origin made a browser send; with keys the application's guard (`jobtide.access`) decides.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import uvicorn
 from fastapi import FastAPI
+from jobtide.access.headers import SecurityHeaders
 from jobtide.streams.errors import ConfigError
 from jobtide.streams.settings import Settings, is_loopback
 
@@ -73,13 +74,17 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def listener(host: str, port: int, everywhere: bool = False) -> socket.socket:
-    """A bound socket. ConfigError, one sentence, for an address that is not loopback or a port that is taken.
+def require_loopback_or_keys(settings: Settings) -> None:
+    """ConfigError for an address that others reach while nobody has to prove anything."""
+    if not settings.guarded and not is_loopback(settings.http_host):
+        raise ConfigError(
+            f"refusing to listen on {settings.http_host} without API keys: set JOBTIDE_KEYS_FILE to a file and make a key with"
+            " `jobtide keys create --role admin --name NAME`, or set JOBTIDE_HTTP_HOST to a loopback address"
+        )
 
-    `everywhere` is for containers, whose port is published to loopback only.
-    """
-    if not everywhere and not is_loopback(host):
-        raise ConfigError(f"refusing to listen on {host}: there are no API keys yet, so JOBTIDE_HTTP_HOST must be a loopback address")
+
+def listener(host: str, port: int) -> socket.socket:
+    """A bound socket. ConfigError, one sentence, for a port that is taken."""
     bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -90,14 +95,20 @@ def listener(host: str, port: int, everywhere: bool = False) -> socket.socket:
     return bound
 
 
-def serve(app: FastAPI, settings: Settings, everywhere: bool = False, beside: Beside | None = None) -> None:
+def serve(app: FastAPI, settings: Settings, beside: Beside | None = None) -> None:
     """Serve until SIGINT or SIGTERM; open streams are cut after 3 s.
 
     `beside` runs in the same process until its event is set; when it ends on its own, everything ends. Errors of it and
     of the application's start are raised.
     """
-    bound = listener(settings.http_host, settings.http_port, everywhere)
-    asyncio.run(_serve(app, _Server(_config(LocalOnly(app))), bound, beside or _until))
+    require_loopback_or_keys(settings)
+    bound = listener(settings.http_host, settings.http_port)
+    asyncio.run(_serve(app, _Server(_config(fenced(app, settings))), bound, beside or _until))
+
+
+def fenced(app: FastAPI, settings: Settings) -> App:
+    """What is served: with security headers, and without keys for this machine's programs only."""
+    return SecurityHeaders(app if settings.guarded else LocalOnly(app))
 
 
 async def _serve(app: FastAPI, server: uvicorn.Server, bound: socket.socket, beside: Beside) -> None:

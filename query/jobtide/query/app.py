@@ -14,7 +14,8 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
+from jobtide.access.guard import Access, install, takes_tenant
 from jobtide.query import openapi, problems
 from jobtide.query.engine import STORE as CLICKHOUSE
 from jobtide.query.engine import Engine
@@ -26,8 +27,10 @@ from jobtide.query.live import STORE as REDIS
 from jobtide.query.live import MirrorLive
 from jobtide.query.meters import LiveCollector
 from jobtide.query.mirror import Mirror
-from jobtide.query.routes import classes, completeness, health, jobs, live, overview, queues, series, workers
+from jobtide.query.routes import admin, classes, completeness, health, jobs, live, overview, queues, series, workers
 from jobtide.query.sources import Sources
+from jobtide.sinks.clickhouse.connection import ClickHouse
+from jobtide.sinks.erasure import Erasure
 from jobtide.streams.settings import Settings
 from prometheus_client import CollectorRegistry
 
@@ -40,6 +43,8 @@ DESCRIPTION = (
     "answered (`source`). Errors are application/problem+json."
 )
 
+
+WRITER_TIMEOUT_S = 60
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -58,6 +63,8 @@ def create_app(settings: Settings) -> FastAPI:
     history = ClickHouseHistory(engine, settings.retention_workers_days)
     feed = Feed(mirror, Frames(mirror, live_reader), secrets.token_hex(6), clock_us)
     key = settings.cursor_key.encode() or secrets.token_bytes(32)
+    writer = ClickHouse(settings, timeout_s=WRITER_TIMEOUT_S)
+    access = Access(settings, writer.insert)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -70,17 +77,20 @@ def create_app(settings: Settings) -> FastAPI:
             await asyncio.gather(*tasks, return_exceptions=True)
             await follower.close()
             await asyncio.to_thread(engine.close)
+            await asyncio.to_thread(writer.close)
 
     registry = CollectorRegistry()
     registry.register(LiveCollector(mirror, live_reader, feed, clock_us))
     app = assembled(Sources(live_reader, history, clock_us, key), feed, lifespan)
     app.include_router(health.router({REDIS: follower.ping, CLICKHOUSE: history.ready}, registry))
+    app.include_router(admin.router(Erasure(writer, settings), access.trail, engine))
+    install(app, access)
     return app
 
 
 def assembled(sources: Sources, feed: Feed, lifespan: Lifespan | None = None) -> FastAPI:
     """The routes over any readers."""
-    app = FastAPI(title=TITLE, version="1", description=DESCRIPTION, lifespan=lifespan)
+    app = FastAPI(title=TITLE, version="1", description=DESCRIPTION, lifespan=lifespan, dependencies=[Depends(takes_tenant)])
     for noun in (overview, queues, classes, series, jobs, workers, completeness):
         app.include_router(noun.router(sources))
     app.include_router(live.router(feed))

@@ -75,8 +75,8 @@ class CompletenessPage(Page[EpochRow]):
     `completeness`.
     """
 
-    rejected: int | None = Field(description="Events that broke the contract and are in the dead letters.")
-    live_late_dropped: int | None = Field(description="Events too late for live numbers; history has them.")
+    rejected: int | None = Field(description="Events that broke the contract and are in the dead letters; null for one tenant.")
+    live_late_dropped: int | None = Field(description="Events too late for live numbers; history has them. null for one tenant.")
     partitions: list[PartitionRow]
 
 

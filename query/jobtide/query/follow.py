@@ -15,12 +15,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
-import redis.asyncio
 from jobtide.query.mirror import Entry, Mirror
 from jobtide.sinks.keys import KINDS, PROGRESS, Keys, parse
+from jobtide.sinks.redis.connection import connect
 from jobtide.streams.settings import Settings
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 log = logging.getLogger(__name__)
@@ -52,12 +50,7 @@ class Follower:
     def __init__(self, settings: Settings, mirror: Mirror) -> None:
         self._keys = Keys(settings.redis_prefix)
         self._mirror = mirror
-        self._redis = redis.asyncio.Redis.from_url(
-            settings.redis_url,
-            socket_timeout=TIMEOUT_S,
-            socket_connect_timeout=TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),  # a silent reconnect would hide that changes were missed
-        )
+        self._redis = connect(settings, TIMEOUT_S)  # it repeats nothing: a silent reconnect would hide that changes were missed
         self._boot: bytes | None = None
         self._unwritten_since: float | None = None
 

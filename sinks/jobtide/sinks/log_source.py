@@ -17,6 +17,7 @@ from aiokafka.errors import KafkaError
 from jobtide.sinks.batch import Record
 from jobtide.sinks.patience import pause
 from jobtide.streams import topics
+from jobtide.streams.agents.kafka import connection
 from jobtide.streams.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ class LogSource:
         self._max_s = settings.history_batch_ms / 1000
         self._listener = _Listener(self, on_assigned, on_revoked)
         self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=settings.broker,
+            **connection(settings),
             group_id=settings.topic_prefix + GROUP,
             enable_auto_commit=False,
             auto_offset_reset="earliest",

@@ -19,7 +19,7 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 from jobtide.streams import compiled
 from jobtide.streams.agents.coalescing import CoalescingTransport, use_lean_records
-from jobtide.streams.agents.kafka import ensure_topics, new_producer
+from jobtide.streams.agents.kafka import credentials, ensure_topics, new_producer
 from jobtide.streams.agents.stage import Stage, Watchdog, end_process
 from jobtide.streams.agents.stage1 import Stage1
 from jobtide.streams.agents.stage2 import Stage2
@@ -76,6 +76,7 @@ class StreamWorker:
         return faust.App(
             s.topic(GROUP),
             broker=";".join(f"kafka://{server.strip()}" for server in s.broker.split(",")),
+            broker_credentials=credentials(s),
             broker_session_timeout=session_s,
             broker_heartbeat_interval=session_s / 5,
             broker_rebalance_timeout=max(60.0, session_s),

@@ -19,6 +19,7 @@ from jobtide.streams.errors import ConfigError
 PREFIX = "JOBTIDE_"
 EMITTER_PREFIX = "JOBTIDE_EMITTER_"
 LANES = 64
+_UP_KEY_CHARS = 32
 
 
 def _setting(default: Any, doc: str, *, low: int | None = None, high: int | None = None, secret: bool = False) -> Any:
@@ -31,17 +32,37 @@ class Settings:
 
     broker: str = _setting("127.0.0.1:9092", "Kafka bootstrap servers, host:port, comma separated")
     broker_in_memory: int = _setting(0, "1 for the in-memory broker of `up --ephemeral`, which knows no producer ids", low=0, high=1)
+    broker_security_protocol: str = _setting("PLAINTEXT", "Kafka: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL")
+    broker_sasl_mechanism: str = _setting("SCRAM-SHA-512", "Kafka: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512, where the protocol is SASL_…")
+    broker_sasl_username: str = _setting("", "Kafka user")
+    broker_sasl_password: str = _setting("", "Kafka password", secret=True)
+    broker_tls_ca: str = _setting("", "file of the authorities that may sign Kafka's certificate; empty = the system's")
+    broker_tls_cert: str = _setting("", "file of our own certificate for Kafka, where it asks for one")
+    broker_tls_key: str = _setting("", "file of that certificate's key, not encrypted; empty = in the same file")
     topic_prefix: str = _setting("", "put before every topic name and consumer group, to share one Kafka between installations")
     partitions: int = _setting(8, "partitions of job.events; divides 64 and must be what the topic has", low=1, high=64)
     replication: int = _setting(1, "replicas of the topics jobtide makes; 3 on a cluster that has as many brokers", low=1, high=100)
     redis_url: str = _setting("redis://127.0.0.1:6379/0", "Redis or Valkey that holds the live answers", secret=True)
+    redis_tls_ca: str = _setting("", "file of the authorities that may sign the certificate of a rediss:// server; empty = the system's")
     redis_prefix: str = _setting("jt:", "put before every Redis key")
     clickhouse_url: str = _setting("http://127.0.0.1:8123", "history: http(s)://host:port, or chdb:///directory for the embedded engine")
     clickhouse_user: str = _setting("default", "ClickHouse user")
     clickhouse_password: str = _setting("", "ClickHouse password", secret=True)
+    clickhouse_tls_ca: str = _setting("", "file of the authorities that may sign the certificate of an https:// ClickHouse; empty = known ones")
     clickhouse_database: str = _setting("jobtide", "ClickHouse database")
-    http_host: str = _setting("127.0.0.1", "address the HTTP port binds to; only loopback until API keys exist")
+    http_host: str = _setting("127.0.0.1", "address the HTTP port binds to; anything but loopback needs JOBTIDE_KEYS_FILE or JOBTIDE_OIDC_ISSUER")
     http_port: int = _setting(8321, "port of the gateway and the query API", low=0, high=65535)
+    keys_file: str = _setting("", "file of the API keys (`jobtide keys create`), read again when it changes; empty = no keys: loopback only, open")
+    key: str = _setting("", "API key that the command line sends", secret=True)
+    up_key: str = _setting("", "what `jobtide up` proves itself with to the processes it starts; nobody else sets it", secret=True)
+    rate_per_minute: int = _setting(1200, "requests of one API key per minute, where it says nothing else; 0 = no limit", low=0, high=10_000_000)
+    ingest_rate_per_minute: int = _setting(0, "requests to /v1/events of one ingest key per minute; 0 = no limit", low=0, high=10_000_000)
+    cors_origins: str = _setting("", "origins whose web pages may ask the API, comma separated; empty = none but our own")
+    oidc_issuer: str = _setting("", "issuer of OpenID Connect tokens that are taken beside API keys; empty = none are")
+    oidc_audience: str = _setting("jobtide", "audience that such a token must name")
+    oidc_jwks: str = _setting("", "the issuer's public keys: a file or an https:// URL of a JSON Web Key Set")
+    oidc_role_claim: str = _setting("jobtide_role", "claim that holds viewer, operator or admin; a list counts by its highest")
+    oidc_tenants_claim: str = _setting("jobtide_tenants", "claim that lists the tenants; `*` in it is all, none is none")
     stages: str = _setting("1,2", "what a worker does: 1 = events to panes, 2 = panes to live answers, or both")
     disorder_ms: int = _setting(2000, "how far events may be out of order before they count as late", low=0, high=600_000)
     flush_ms: int = _setting(1000, "time between two checkpoints of a source partition", low=50, high=60_000)
@@ -62,6 +83,7 @@ class Settings:
     retention_rollups_days: int = _setting(400, "days that minute rollups and deploys are kept in history", low=1, high=20_000)
     retention_workers_days: int = _setting(7, "days that worker snapshots are kept in history", low=1, high=20_000)
     retention_queues_days: int = _setting(30, "days that queue snapshots, pauses and resumptions are kept in history", low=1, high=20_000)
+    retention_audit_days: int = _setting(400, "days that the record of who did what is kept in history", low=1, high=20_000)
     metrics_port: int = _setting(0, "port of a worker's /healthz and /metrics on loopback; 0 = none", low=0, high=65535)
     cursor_key: str = _setting("", "key that signs page cursors; empty = a random one per start", secret=True)
     data_dir: str = _setting("jobtide-data", "directory of the embedded set")
@@ -74,6 +96,11 @@ class Settings:
     def redacted(self) -> dict[str, Any]:
         """All settings with secrets, and passwords inside URLs, replaced by `***`."""
         return {f.name: _redact(getattr(self, f.name), f.metadata["secret"]) for f in fields(self)}
+
+    @property
+    def guarded(self) -> bool:
+        """True if callers have to prove who they are."""
+        return bool(self.keys_file or self.oidc_issuer)
 
     def topic(self, name: str) -> str:
         """The full name of topic `name` under this installation's prefix."""
@@ -136,10 +163,32 @@ def _check(s: Settings) -> None:
         raise ConfigError(f"{variable('clickhouse_url')} must start with http://, https:// or chdb:///, not {s.clickhouse_url!r}.")
     if urlsplit(s.redis_url).scheme not in ("redis", "rediss", "unix"):
         raise ConfigError(f"{variable('redis_url')} must start with redis://, rediss:// or unix://.")
+    _check_security(s)
     for server in s.broker.split(","):
         host, _, port = server.strip().rpartition(":")
         if not host or not port.isdigit():
             raise ConfigError(f"{variable('broker')} must be host:port, not {server!r}.")
+
+
+def _check_security(s: Settings) -> None:
+    protocol, mechanism = s.broker_security_protocol, s.broker_sasl_mechanism
+    if protocol not in ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"):
+        raise ConfigError(f"{variable('broker_security_protocol')} must be PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL, not {protocol!r}.")
+    if protocol.startswith("SASL"):
+        if mechanism not in ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"):
+            raise ConfigError(f"{variable('broker_sasl_mechanism')} must be PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512, not {mechanism!r}.")
+        if not s.broker_sasl_username or not s.broker_sasl_password:
+            raise ConfigError(f"{protocol} needs {variable('broker_sasl_username')} and {variable('broker_sasl_password')}.")
+    elif s.broker_sasl_username or s.broker_sasl_password:
+        raise ConfigError(f"{variable('broker_sasl_username')} is set, but {variable('broker_security_protocol')} is {protocol}: make it SASL_…")
+    if s.broker_tls_cert and not protocol.endswith("SSL"):
+        raise ConfigError(f"{variable('broker_tls_cert')} is set, but {variable('broker_security_protocol')} is {protocol}: make it SSL or SASL_SSL.")
+    if s.oidc_issuer and not s.oidc_jwks:
+        raise ConfigError(f"{variable('oidc_issuer')} needs {variable('oidc_jwks')}, the file or URL of the issuer's public keys.")
+    if s.oidc_jwks.startswith("http://") and not is_loopback(urlsplit(s.oidc_jwks).hostname or ""):
+        raise ConfigError(f"{variable('oidc_jwks')} must be a file or start with https://: whoever answers it decides who gets in.")
+    if s.up_key and len(s.up_key) < _UP_KEY_CHARS:
+        raise ConfigError(f"{variable('up_key')} is too short to be a secret: leave it out, `jobtide up` makes one.")
 
 
 def is_loopback(host: str) -> bool:

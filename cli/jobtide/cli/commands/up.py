@@ -44,21 +44,27 @@ def command(
 
     Needs no Docker; Kafka needs Java 17 or newer. Ends cleanly on Ctrl-C, continues when started again.
     """
+    import secrets
+    from dataclasses import replace
+
     from jobtide.cli.embedded import kafka
+    from jobtide.cli.serving import require_loopback_or_keys
     from jobtide.cli.up.data import DataDirectory, end_leftovers
     from jobtide.cli.up.plan import Asked, make
     from jobtide.cli.up.supervisor import Stopped, Supervisor
-    from jobtide.streams.errors import ConfigError
-    from jobtide.streams.settings import is_loopback, load
+    from jobtide.streams.settings import load
 
     begun = time.monotonic()
     settings = load(os.environ, http_port=port, broker=broker, redis_url=redis, clickhouse_url=clickhouse)
-    if not is_loopback(settings.http_host):
-        raise ConfigError(f"refusing to listen on {settings.http_host}: there are no API keys yet, so JOBTIDE_HTTP_HOST must be a loopback address")
+    require_loopback_or_keys(settings)
+    if settings.guarded:
+        os.environ["JOBTIDE_UP_KEY"] = secrets.token_hex(32)  # for the processes it starts, which must get in as well
+        settings = replace(settings, keys_file=str(Path(settings.keys_file).absolute()) if settings.keys_file else "")
+        os.environ["JOBTIDE_KEYS_FILE"] = settings.keys_file  # they run in another directory
     directory = DataDirectory(data)
     directory.lock()
     end_leftovers(directory, kafka.GRACE_S)
-    asked = Asked(data, settings.http_port, broker, redis, clickhouse, ephemeral, demo, rebuild)
+    asked = Asked(data, settings.http_host, settings.http_port, broker, redis, clickhouse, ephemeral, demo, rebuild)
     plan = make(asked, click.echo)
     for warning in plan.warnings:
         click.echo(f"warning: {warning}", err=True)

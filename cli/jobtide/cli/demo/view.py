@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from jobtide.cli import identity
 from jobtide.cli.demo.table import HEADINGS, attention, headline, row
 from rich.console import Console, Group
 from rich.live import Live
@@ -49,7 +50,7 @@ def ask(url: str) -> dict[str, Any] | None:
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=5)
     try:
-        connection.request("GET", "/v1/classes?last=1m&limit=50")
+        connection.request("GET", "/v1/classes?last=1m&limit=50", headers=identity.headers())
         reply = connection.getresponse()
         body = reply.read()
         return dict(json.loads(body)) if reply.status == 200 else None

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import orjson
+from jobtide.cli import identity
 from jobtide.streams.errors import ConfigError, TransientError
 
 PATIENCE_S = 60.0
@@ -75,7 +76,7 @@ class Sender:
         if self._connection is None:
             self._connection = http.client.HTTPConnection(*self._address, timeout=30)
         try:
-            self._connection.request("POST", self._path, body, {"Content-Type": "application/x-ndjson"})
+            self._connection.request("POST", self._path, body, {"Content-Type": "application/x-ndjson", **identity.headers()})
             reply = self._connection.getresponse()
             answer = reply.read()
         except (OSError, http.client.HTTPException) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
+from jobtide.cli import identity
 from jobtide.cli.embedded.process import Command
 
 CELERY_APP = "jobtide.cli.demo.celery_app"
@@ -17,6 +18,7 @@ def environment(http: str, redis_server: str) -> dict[str, str]:
         "DEMO_REDIS_URL": f"{redis_server.rpartition('/')[0]}/1",
         "JOBTIDE_EMITTER_URL": f"{http}/v1/events",
         "JOBTIDE_EMITTER_TENANT": "demo",
+        "JOBTIDE_EMITTER_TOKEN": identity.key() or "",
         "JOBTIDE_EMITTER_HEARTBEAT_MS": "5000",
         "PYTHONUNBUFFERED": "1",
     }

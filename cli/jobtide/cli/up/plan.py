@@ -27,6 +27,7 @@ class Asked:
     """The command line of `jobtide up`."""
 
     data: Path
+    host: str
     port: int
     broker: str | None = None
     redis: str | None = None
@@ -61,7 +62,8 @@ def make(asked: Asked, tell: Callable[[str], None]) -> Plan:
     """The plan. Jars are fetched and ports checked here, so that what is missing is said before anything starts."""
     directory = DataDirectory(asked.data)
     ports.require_free(asked.port, "HTTP", "give another --port")
-    plan = Plan({"http": f"http://{ports.LOOPBACK}:{asked.port}"})
+    host = ports.LOOPBACK if asked.host in ("0.0.0.0", "::") else asked.host  # noqa: S104  # asked for, and only with keys
+    plan = Plan({"http": f"http://{f'[{host}]' if ':' in host else host}:{asked.port}"})
     servers = [*_broker(asked, directory, plan, tell), *_redis(asked, directory, plan)]
     plan.addresses["clickhouse"] = asked.clickhouse or f"chdb://{directory.history.absolute()}"
     environment = plan.environment | _environment(asked, directory, plan)
@@ -119,7 +121,7 @@ def _environment(asked: Asked, directory: DataDirectory, plan: Plan) -> dict[str
         "JOBTIDE_BROKER": plan.addresses["broker"],
         "JOBTIDE_REDIS_URL": plan.addresses["redis"],
         "JOBTIDE_CLICKHOUSE_URL": plan.addresses["clickhouse"],
-        "JOBTIDE_HTTP_HOST": ports.LOOPBACK,
+        "JOBTIDE_HTTP_HOST": asked.host,
         "JOBTIDE_HTTP_PORT": str(asked.port),
         "JOBTIDE_DATA_DIR": str(directory.root.absolute()),
     }

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+from jobtide.cli import identity
+
 
 def edge_answers(http_address: str) -> Callable[[], bool]:
     """Ready to answer questions, and to take events (an empty request is taken only when Kafka could take events)."""
@@ -29,7 +31,7 @@ def _exchange(http_address: str, method: str, path: str) -> tuple[int, dict[str,
     parts = urlsplit(http_address)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=3)
     try:
-        connection.request(method, path)
+        connection.request(method, path, headers=identity.headers())
         reply = connection.getresponse()
         body = json.loads(reply.read())
         return reply.status, body if isinstance(body, dict) else {}

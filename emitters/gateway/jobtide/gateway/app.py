@@ -14,10 +14,12 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import orjson
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from jobtide.access.guard import Access, caller_of, install, takes_tenant
 from jobtide.gateway import body, meters
 from jobtide.gateway.broker import Broker
 from jobtide.gateway.intake import MAX_EVENTS, Arrival, Intake, TooMany, judge, lines
+from jobtide.gateway.owner import Owner, owner_of
 from jobtide.gateway.placement import messages
 from jobtide.gateway.problems import Problem
 from jobtide.streams.errors import ContractError, TransientError
@@ -79,7 +81,7 @@ class Gateway:
             raise Problem(503, problem, RETRY_S)
         with self._held() as held:
             content = await self._read(request, held)
-            intake = await self._judge(content)
+            intake = await self._judge(content, owner_of(caller_of(request)))
             sent_at = request.headers.get("sent-at", "")
             stamp = sent_at if sent_at.isascii() and sent_at.isdigit() else str(time.time_ns() // 1_000_000)
             try:
@@ -106,9 +108,9 @@ class Gateway:
         except ClientDisconnect:
             raise Problem(400, "the client went away") from None
 
-    async def _judge(self, content: bytes) -> Intake:
+    async def _judge(self, content: bytes, owner: Owner) -> Intake:
         now_us = time.time_ns() // 1000
-        arrival = Arrival(self._settings.partitions, time_text(now_us), uuid.uuid4().hex)
+        arrival = Arrival(self._settings.partitions, time_text(now_us), uuid.uuid4().hex, owner)
         intake = Intake()
         try:
             for count, (number, line) in enumerate(lines(content), 1):
@@ -175,8 +177,9 @@ _REQUEST = {
 def create_app(settings: Settings) -> FastAPI:
     """The gateway as an application of its own, with /healthz and /readyz."""
     gateway = Gateway(settings)
-    app = FastAPI(title="jobtide gateway", version="1")
+    app = FastAPI(title="jobtide gateway", version="1", dependencies=[Depends(takes_tenant)])
     gateway.join(app)
+    install(app, Access(settings))
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:

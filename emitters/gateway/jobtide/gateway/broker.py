@@ -14,6 +14,7 @@ from contextlib import suppress
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
+from jobtide.streams.agents.kafka import connection
 from jobtide.streams.errors import ConfigError, TransientError
 from jobtide.streams.settings import Settings
 from jobtide.streams.topics import EVENTS
@@ -111,7 +112,7 @@ class Broker:
 
     async def _connect(self) -> None:
         producer = AIOKafkaProducer(
-            bootstrap_servers=self._settings.broker,
+            **connection(self._settings),
             acks="all",
             enable_idempotence=not self._settings.broker_in_memory,
             max_batch_size=_BATCH_BYTES,

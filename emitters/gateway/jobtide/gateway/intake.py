@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 import orjson
+from jobtide.gateway.owner import ANYBODY, NOT_YOURS, Owner
 from jobtide.gateway.placement import place
 from jobtide.gateway.short import expand, is_short
 from jobtide.streams.errors import ContractError
@@ -41,11 +42,13 @@ class Intake:
 
 @dataclass(frozen=True)
 class Arrival:
-    """What the pure part may not know by itself: how many partitions, what time it is, and a fresh random string."""
+    """What the pure part may not know by itself: how many partitions, what time it is, a fresh random string, and whose
+    events these may be."""
 
     partitions: int
     time: str
     nonce: str
+    owner: Owner = ANYBODY
 
 
 class TooMany(Exception):
@@ -81,6 +84,9 @@ def judge(number: int, line: bytes, arrival: Arrival, into: Intake) -> None:
     try:
         event, final = _understand(line, arrival, number)
         check_lane(event)
+        if (claim := arrival.owner.foreign(event)) is not None:
+            into.rejected.append(Rejected(number, NOT_YOURS, claim))
+            return
         placed = place(event, final, arrival.partitions)
     except ContractError as refused:
         into.rejected.append(Rejected(number, refused.reason.value, refused.detail[:300]))
@@ -101,7 +107,7 @@ def _understand(line: bytes, arrival: Arrival, number: int) -> tuple[Event, byte
         flat = _short_or_none(line)
         if flat is None:
             return _full(line), line
-    final = orjson.dumps(expand(flat, arrival.time, f"{arrival.nonce}/{number}"))
+    final = orjson.dumps(expand(flat, arrival.time, f"{arrival.nonce}/{number}", arrival.owner.tenant, arrival.owner.environment))
     return _full(final), final
 
 

@@ -20,17 +20,17 @@ def is_short(tree: dict[str, Any]) -> bool:
     return "specversion" not in tree and "data" not in tree
 
 
-def expand(flat: dict[str, Any], arrived: str, nonce: str) -> dict[str, Any]:
+def expand(flat: dict[str, Any], arrived: str, nonce: str, tenant: str = "default", environment: str = "default") -> dict[str, Any]:
     """The full event.
 
     Without `time` it happened when it arrived (`arrived`: RFC 3339 Z). Without `id` its id is a hash of its content, so
     that a client may send the same line again; without both nothing tells a repetition from a second event, and `nonce`
-    makes the id unique.
+    makes the id unique. Without `tenant` or `environment` it is of those given here (an ingest key's).
 
     >>> expand({"type": "job.started", "system": "cron", "job_id": "7"}, "2026-11-22T00:00:00Z", "n")["partitionkey"]
     'default/cron/7'
     """
-    data: dict[str, Any] = {"tenant": "default", "environment": "default"}
+    data: dict[str, Any] = {"tenant": tenant, "environment": environment}
     data |= {name: value for name, value in flat.items() if name not in _ENVELOPE and name != "type"}
     kind = flat.get("type")
     if _family(kind) == "job":

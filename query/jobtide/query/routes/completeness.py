@@ -31,8 +31,9 @@ def router(sources: Sources) -> APIRouter:
         return CompletenessPage(
             items=found,
             next_cursor=page.next_cursor(_key(found[-1]), page.range) if more else None,
-            rejected=progress.rejected,
-            live_late_dropped=progress.late_dropped,
+            # Nobody knows whose a refused or late event was: of one tenant they say nothing.
+            rejected=progress.rejected if selection.tenant is None else None,
+            live_late_dropped=progress.late_dropped if selection.tenant is None else None,
             partitions=list(progress.partitions),
             **await envelope(chosen, selection, page.range),
         )

@@ -144,6 +144,7 @@ def connect(settings: Settings, database: str, timeout_s: int) -> Any:
         port=url.port or (8443 if url.scheme == "https" else 8123),
         username=settings.clickhouse_user,
         password=settings.clickhouse_password,
+        ca_cert=settings.clickhouse_tls_ca or None,
         connect_timeout=5,
         send_receive_timeout=timeout_s,
         autogenerate_session_id=False,  # threads and retries must not queue up behind one server session

@@ -35,6 +35,7 @@ _KEPT_FROM = {
     "queue_states": "greatest(toDateTime(time), toDateTime(ingested_at))",
     "rollup_1m": "greatest(minute, toDateTime(intDiv(version, 1000000)))",
     "worker_snapshots": "greatest(toDateTime(time), toDateTime(ingested_at))",
+    "audit_log": "toDateTime(at)",
 }
 
 
@@ -122,6 +123,7 @@ def apply_retention(db: ClickHouse, settings: Settings) -> None:
         "queue_states": settings.retention_queues_days,
         "rollup_1m": settings.retention_rollups_days,
         "worker_snapshots": settings.retention_workers_days,
+        "audit_log": settings.retention_audit_days,
     }
     engines: dict[str, str] = dict(db.rows("SELECT name, engine_full FROM system.tables WHERE database = currentDatabase()"))
     for table, kept_from in _KEPT_FROM.items():

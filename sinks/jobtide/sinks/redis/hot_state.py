@@ -12,13 +12,11 @@ from collections.abc import Iterator, Sequence
 from importlib import resources
 from typing import Any
 
-import redis.asyncio
 from jobtide.sinks.keys import KINDS, Keys
+from jobtide.sinks.redis.connection import connect
 from jobtide.streams.errors import StoreRejected, TransientError
 from jobtide.streams.settings import Settings
 from jobtide.streams.snapshots import Field, HotWrite
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
     NoPermissionError,
@@ -31,20 +29,15 @@ from redis.exceptions import (
 
 ENTRIES_AT_ONCE = 1_000  # one script call blocks Redis: a few milliseconds at these bounds
 BYTES_AT_ONCE = 4 << 20
-TIMEOUT_S = 5.0
 
 
 class RedisHotState:
     """See the module. Use it from one event loop."""
 
-    def __init__(self, url: str, prefix: str) -> None:
-        self._keys = Keys(prefix)
-        self._redis = redis.asyncio.Redis.from_url(
-            url,
-            socket_timeout=TIMEOUT_S,
-            socket_connect_timeout=TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),  # the caller repeats, and knows for how long
-        )
+    def __init__(self, settings: Settings) -> None:
+        """Connects on first use."""
+        self._keys = Keys(settings.redis_prefix)
+        self._redis = connect(settings)
         self._script = resources.files("jobtide.sinks").joinpath("redis/accept_newer.lua").read_text("utf-8")
         self._sha: str | None = None
         self._boot: bytes | None = None
@@ -106,7 +99,7 @@ class RedisHotState:
 
 def hot_state(settings: Settings) -> RedisHotState:
     """The hot state of these settings; connects on first use."""
-    return RedisHotState(settings.redis_url, settings.redis_prefix)
+    return RedisHotState(settings)
 
 
 def chunks(entries: Sequence[HotWrite]) -> Iterator[Sequence[HotWrite]]:
@@ -143,7 +136,7 @@ def _translated(error: Exception) -> Exception:
 
 async def forget(settings: Settings) -> int:
     """Remove every live answer, so that a rebuilt stream may start its versions anew. Returns the number of keys."""
-    client = redis.asyncio.Redis.from_url(settings.redis_url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S)
+    client = connect(settings)
     try:
         keys = [key async for key in client.scan_iter(match=settings.redis_prefix + "*", count=1000)]
         return sum([await client.unlink(key) for key in keys])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from typing import Any
 
+import faust
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaConnectionError, TopicAlreadyExistsError
@@ -14,8 +16,50 @@ from jobtide.streams.topics import TOPICS, Topic
 
 
 def connection(settings: Settings) -> dict[str, Any]:
-    """Arguments that every aiokafka client takes."""
-    return {"bootstrap_servers": settings.broker}
+    """Arguments that every aiokafka client takes: where Kafka is, and how to be let in."""
+    found: dict[str, Any] = {"bootstrap_servers": settings.broker, "security_protocol": settings.broker_security_protocol}
+    if _is_sasl(settings):
+        found |= {
+            "sasl_mechanism": settings.broker_sasl_mechanism,
+            "sasl_plain_username": settings.broker_sasl_username,
+            "sasl_plain_password": settings.broker_sasl_password,
+        }
+    if (context := _tls(settings)) is not None:
+        found["ssl_context"] = context
+    return found
+
+
+def credentials(settings: Settings) -> Any:
+    """The same for Faust's clients; None for PLAINTEXT."""
+    context = _tls(settings)
+    if _is_sasl(settings):
+        return faust.SASLCredentials(
+            username=settings.broker_sasl_username,
+            password=settings.broker_sasl_password,
+            mechanism=settings.broker_sasl_mechanism,
+            ssl_context=context,
+        )
+    return None if context is None else faust.SSLCredentials(context)
+
+
+def _is_sasl(settings: Settings) -> bool:
+    return settings.broker_security_protocol.startswith("SASL")
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    """A context that checks the broker's name. ConfigError names the setting of a file that cannot be used."""
+    if not settings.broker_security_protocol.endswith("SSL"):
+        return None
+    try:
+        context = ssl.create_default_context(cafile=settings.broker_tls_ca or None)
+    except OSError as error:
+        raise ConfigError(f"{variable('broker_tls_ca')}: {settings.broker_tls_ca} cannot be used: {error}") from None
+    if settings.broker_tls_cert:
+        try:
+            context.load_cert_chain(settings.broker_tls_cert, settings.broker_tls_key or None)
+        except OSError as error:
+            raise ConfigError(f"{variable('broker_tls_cert')} or {variable('broker_tls_key')} cannot be used: {error}") from None
+    return context
 
 
 def new_producer(settings: Settings, *, idempotent: bool = True) -> AIOKafkaProducer:
