@@ -34,6 +34,7 @@ PROOFS = {
     "checkpoint_atomic": "a batch is whole or absent through SIGKILL",
     "d1_trace": "",
     "d1_backends": "",
+    "d1_languages": "",
     "live_latency": "",
     "d16_history": "",
     "d3_kills": "0 lost, 0 doubled, back ≤ 30 s",
@@ -42,6 +43,7 @@ PROOFS = {
     "d4_rebalance": "0 lost, 0 doubled, backlog cleared ≤ 60 s",
     "mutations": "the proof fails with each mutation",
     "up_kills": "exact after SIGKILL of children and of up",
+    "d15_hot_path": "",
     "bench": "goal 100 000 events/s, floor 50 000; ratio ≥ 0.5; history ≥ 30 000/s; RSS ≤ 500 MB",
 }
 _PLUMBING = frozenset({"passes", "passed", "bar", "rows", "hashes", "seeds", "wrong", "required", "measured"})
