@@ -64,6 +64,17 @@ def minutes_of(known: dict[AttemptKey, AttemptFacts]) -> dict[tuple[Any, ...], t
     return read
 
 
+_SUMS = ("enqueued", "started", "finished", "failed", "cancelled", "discarded", "retried", "dead", "negative_waits")
+_SUMS_US = ("wait_sum_us", "run_ok_sum_us", "run_failed_sum_us")
+_HISTOGRAMS = ("wait_hist", "run_ok_hist", "run_failed_hist")
+_SERIES = "tenant, environment, system, queue, job_class"
+HOURS = f"SELECT {_SERIES}, toUnixTimestamp(hour) AS h, {', '.join((*_SUMS, *_SUMS_US, *_HISTOGRAMS))} FROM rollup_hours ORDER BY {_SERIES}, h"
+HOURS_OF_MINUTES = (
+    f"SELECT {_SERIES}, toUnixTimestamp(toStartOfHour(minute)) AS h, {', '.join(f'sum({name})' for name in (*_SUMS, *_SUMS_US))},"
+    f" {', '.join(f'sumMap({name})' for name in _HISTOGRAMS)} FROM rollups GROUP BY {_SERIES}, h ORDER BY {_SERIES}, h"
+)
+
+
 def rollups(writer: SteppedWriter) -> dict[tuple[Any, ...], tuple[Any, ...]]:
     found = writer.rows(
         f"SELECT tenant, environment, system, queue, job_class, toUnixTimestamp(minute), {', '.join(COUNTS)}, negative_waits,"
@@ -112,6 +123,7 @@ def test_any_history_of_the_writer_gives_the_same_history(migrated: Settings, dr
             add_facts(known, event)
         assert executions(writer) == {key: expected_execution(facts) for key, facts in known.items()}
         assert rollups(writer) == minutes_of(known)
+        assert writer.rows(HOURS) == writer.rows(HOURS_OF_MINUTES)
     finally:
         writer.forget_all()
 

@@ -40,10 +40,11 @@ def test_failures_and_what_came_of_them_are_listed_in_any_order(migrated: Settin
     ]
     for order in ((0, 1, 2, 3), (3, 2, 1, 0), (1, 2, 0, 3)):
         writer = written(migrated, [story[n] for n in order])
-        rows = writer.rows("SELECT job_id, attempt, state, retried, error_class, error_fingerprint, run_us FROM listed_executions ORDER BY attempt")
+        asked = "job_id, attempt, state, retried, error_class, error_fingerprint, run_us, recovered"
+        rows = writer.rows(f"SELECT {asked} FROM listed_executions ORDER BY attempt")
         assert rows == [
-            ("job-1", 1, "failed", 1, "Timeout", fingerprint("Timeout", "no answer after 31 s"), 5000),
-            ("job-1", 2, "finished", 0, "", "", 7000),
+            ("job-1", 1, "failed", 1, "Timeout", fingerprint("Timeout", "no answer after 31 s"), 5000, 1),
+            ("job-1", 2, "finished", 0, "", "", 7000, 0),
         ]
         writer.forget_all()
 
@@ -114,7 +115,7 @@ def test_what_an_earlier_version_wrote_is_taken_over(migrated: Settings) -> None
     should = [writer.rows(sql) for sql in asked]
     for table in ("execution_lists", "deploys", "queue_states"):
         writer.db.command(f"TRUNCATE TABLE {table}")
-    for version in (8, 9, 10):
+    for version in (8, 9, 10, 12):
         writer.db.command(f"DELETE FROM schema_migrations WHERE version = {version}")
     prepare(migrated)
     assert [writer.rows(sql) for sql in asked] == should

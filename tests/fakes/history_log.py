@@ -89,12 +89,12 @@ class SteppedWriter:
 
     def merge_parts(self) -> None:
         """What ClickHouse does in its own time: merge rows of the same key."""
-        for table in ("job_events", "job_executions", "execution_lists", "rollup_1m"):
+        for table in ("job_events", "job_executions", "execution_lists", "rollup_1m", "rollup_1h"):
             self.db.command(f"OPTIMIZE TABLE {table} FINAL")
 
     def forget_all(self) -> None:
         """Empty the tables and disconnect."""
         tables = ("job_events", "job_executions", "execution_lists", "rollup_1m", "dirty_minutes", "writer_progress", "worker_snapshots")
-        for table in (*tables, "deploys", "queue_states"):
+        for table in (*tables, "deploys", "queue_states", "rollup_1h"):
             self.db.command(f"TRUNCATE TABLE {table}")
         self.db.close()

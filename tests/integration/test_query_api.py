@@ -15,6 +15,7 @@ from urllib.parse import quote
 import jsonschema_rs
 import pytest
 from jobtide.query.app import create_app
+from jobtide.query.examples import EXAMPLES
 from jobtide.streams.events import time_text, time_us
 from jobtide.streams.settings import Settings, load
 
@@ -453,7 +454,7 @@ def test_faults_of_every_kind_are_problems(running: Set) -> None:
 
 def test_the_openapi_document_describes_what_is_answered(running: Set) -> None:
     document: dict[str, Any] = running.api.get("/openapi.json")
-    assert {path for path in document["paths"] if path.startswith("/v1/")} == {*PATHS, "/v1/jobs/{job_id}/timeline", "/v1/live"}
+    assert {path for path in document["paths"] if path.startswith("/v1/")} == {*PATHS, *EXAMPLES, "/v1/jobs/{job_id}/timeline", "/v1/live"}
     for path, operations in document["paths"].items():
         for operation in operations.values():
             assert operation["summary"], path

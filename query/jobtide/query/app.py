@@ -23,11 +23,28 @@ from jobtide.query.feed import Feed
 from jobtide.query.follow import Follower
 from jobtide.query.frames import Frames
 from jobtide.query.history import ClickHouseHistory
+from jobtide.query.insight import Insight
 from jobtide.query.live import STORE as REDIS
 from jobtide.query.live import MirrorLive
 from jobtide.query.meters import LiveCollector
 from jobtide.query.mirror import Mirror
-from jobtide.query.routes import admin, classes, completeness, health, jobs, live, overview, queues, series, workers
+from jobtide.query.routes import (
+    admin,
+    batches,
+    checks,
+    classes,
+    completeness,
+    deploys,
+    errors,
+    health,
+    jobs,
+    live,
+    overview,
+    queues,
+    series,
+    trends,
+    workers,
+)
 from jobtide.query.sources import Sources
 from jobtide.sinks.clickhouse.connection import ClickHouse
 from jobtide.sinks.erasure import Erasure
@@ -81,7 +98,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     registry = CollectorRegistry()
     registry.register(LiveCollector(mirror, live_reader, feed, clock_us))
-    app = assembled(Sources(live_reader, history, clock_us, key), feed, lifespan)
+    app = assembled(Sources(live_reader, history, Insight(engine), clock_us, key), feed, lifespan)
     app.include_router(health.router({REDIS: follower.ping, CLICKHOUSE: history.ready}, registry))
     app.include_router(admin.router(Erasure(writer, settings), access.trail, engine))
     install(app, access)
@@ -91,7 +108,7 @@ def create_app(settings: Settings) -> FastAPI:
 def assembled(sources: Sources, feed: Feed, lifespan: Lifespan | None = None) -> FastAPI:
     """The routes over any readers."""
     app = FastAPI(title=TITLE, version="1", description=DESCRIPTION, lifespan=lifespan, dependencies=[Depends(takes_tenant)])
-    for noun in (overview, queues, classes, series, jobs, workers, completeness):
+    for noun in (overview, queues, classes, series, jobs, workers, errors, trends, deploys, batches, checks, completeness):
         app.include_router(noun.router(sources))
     app.include_router(live.router(feed))
     problems.install(app)

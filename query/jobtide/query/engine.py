@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from jobtide.query.questions import Counted, question
+import orjson
+from jobtide.query.questions import ALL_COUNTED, Counted, question
 from jobtide.query.readers import Unavailable
 from jobtide.sinks.clickhouse.connection import ClickHouse
 from jobtide.streams.errors import ConfigError, StoreRejected, TransientError
@@ -27,6 +28,7 @@ MAX_WAITING = 64  # beyond it an answer would come too late to be of use
 TIMEOUT_S = 35  # a little more than max_execution_time of the questions
 
 Row = tuple[Any, ...]
+Flight = tuple[str, Counted, bytes]  # question, what is summed, parameters
 
 
 class Engine:
@@ -35,27 +37,35 @@ class Engine:
     def __init__(self, settings: Settings) -> None:
         self._clickhouse = ClickHouse(settings, timeout_s=TIMEOUT_S)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="history")
-        self._asked = 0
+        self._flights: dict[Flight, asyncio.Future[list[Row]]] = {}
 
-    async def ask(self, name: str, parameters: Mapping[str, Any], counted: Counted = "both") -> list[Row]:
-        """The rows that answer `sql/<name>.sql` (see `questions`). Raises Unavailable while ClickHouse cannot, or has
-        too much to do.
-        """
-        if self._asked >= MAX_WAITING:
-            raise Unavailable(STORE, f"{MAX_WAITING} questions are waiting for it already")
-        self._asked += 1
+    async def ask(self, name: str, parameters: Mapping[str, Any], counted: Counted = ALL_COUNTED) -> list[Row]:
+        """The rows that answer `sql/<name>.sql` (see `questions`). Who asks the same while it is being answered gets the same
+        answer. Raises Unavailable while ClickHouse cannot, or has too much to do."""
+        key = (name, counted, orjson.dumps(parameters, option=orjson.OPT_SORT_KEYS))
+        flight = self._flights.get(key)
+        if flight is None:
+            if len(self._flights) >= MAX_WAITING:
+                raise Unavailable(STORE, f"{MAX_WAITING} questions are waiting for it already")
+            flight = self._flights[key] = asyncio.ensure_future(self._ask(name, question(name, counted), dict(parameters)))
+            flight.add_done_callback(lambda done: self._landed(key, done))
+        # Shielded: one caller that goes away must not take the answer from the others.
+        return list(await asyncio.shield(flight))
+
+    def _landed(self, key: Flight, done: asyncio.Future[list[Row]]) -> None:
+        del self._flights[key]
+        if not done.cancelled():
+            done.exception()  # looked at, also when every caller has gone away
+
+    async def _ask(self, name: str, sql: str, parameters: dict[str, Any]) -> list[Row]:
         try:
-            sql, loop = question(name, counted), asyncio.get_running_loop()
-            running = loop.run_in_executor(self._threads, self._clickhouse.rows, sql, dict(parameters))
-            return await running
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._clickhouse.rows, sql, parameters)
         except (TransientError, ConfigError) as error:
             raise Unavailable(STORE, _sentence(error)) from error
         except StoreRejected as error:
             # Before the history writer has made the tables this is a matter of time; afterwards it is a fault of ours.
             log.warning("ClickHouse refused a question", extra={"question": name, "reason": str(error)})
             raise Unavailable(STORE, _sentence(error)) from error
-        finally:
-            self._asked -= 1
 
     def close(self) -> None:
         """Blocks until the running questions have ended."""

@@ -16,7 +16,7 @@ from jobtide.query.answers import Completeness
 from jobtide.query.brief import Brief
 from jobtide.query.engine import Engine
 from jobtide.query.fleet_answers import EpochRow, WorkerRow
-from jobtide.query.questions import Counted
+from jobtide.query.questions import ALL_COUNTED, Counted
 from jobtide.query.ranges import MAX_US, MINUTE_US, SECOND_US, Range, ceil, floor, whole_minutes
 from jobtide.query.readers import (
     Attempt,
@@ -34,6 +34,7 @@ from jobtide.query.selection import SERIES_PARTS, Key, Selection
 from jobtide.query.steps import Steps
 from jobtide.streams.sketches.histogram import GAMMA
 
+HOUR_US = 60 * MINUTE_US
 PER_LN = 1 / log(GAMMA)
 DAY_US = 86_400 * SECOND_US
 # Every answer tells both, and they cost a query: answers of one moment may share them.
@@ -54,14 +55,14 @@ class ClickHouseHistory:
         range_ = question.range
         if range_.last is not None:  # "about the last day" need not look at single attempts at its two ends
             range_ = whole_minutes(range_)
-        parameters, counted = _counted(question.selection, range_)
+        parameters, parts = counted(question.selection, range_)
         parameters |= {
             "depth": question.depth,
             "after": _padded(question.after),
             "failed_first": int(question.failed_first),
             "limit": question.limit + 1,
         }
-        rows = await self._engine.ask("totals", parameters, counted)
+        rows = await self._engine.ask("totals", parameters, parts)
         depth = question.depth
         groups = [
             Group(row[:depth], history_rows.totals(row[5:20]), row[20], row[21]) for row in rows[: question.limit]
@@ -71,7 +72,7 @@ class ClickHouseHistory:
     async def series(
         self, selection: Selection, steps: Steps, depth: int, samples: str, after: Key, limit: int
     ) -> tuple[list[SeriesPoints], bool]:
-        parameters, counted = _counted(selection, steps.range, fine=steps.fine)
+        parameters, parts = counted(selection, steps.range, steps.step_s * SECOND_US)
         parameters |= {
             "depth": depth,
             "after": _padded(after),
@@ -80,7 +81,7 @@ class ClickHouseHistory:
             "step_us": steps.step_s * SECOND_US,
         }
         found: dict[Key, SeriesPoints] = {}
-        for row in await self._engine.ask("series", parameters, counted):
+        for row in await self._engine.ask("series", parameters, parts):
             points = found.setdefault(row[:depth], SeriesPoints(row[:depth]))
             points.steps[row[5]] = history_rows.totals(row[6:21])
         return list(found.values())[:limit], len(found) > limit
@@ -94,14 +95,14 @@ class ClickHouseHistory:
     async def completeness(self, selection: Selection, range_: Range) -> Completeness | None:
         if range_.from_us < range_.to_us - self._worker_days * DAY_US:
             return None  # workers' events share the numbers and are gone by then: every one would look like a loss
-        parameters = _owner(selection) | _ends(range_)
+        parameters = _owner(selection) | ends(range_)
         return await self._completeness.get(tuple(parameters.items()), lambda: self._ask_completeness(parameters))
 
     async def _ask_completeness(self, parameters: dict[str, Any]) -> Completeness:
         return history_rows.completeness(*(await self._engine.ask("completeness", parameters))[0])
 
     async def epochs(self, selection: Selection, range_: Range, after: Key, limit: int) -> tuple[list[EpochRow], bool]:
-        parameters = asdict(selection) | _ends(range_) | {"after": list(after), "limit": limit + 1}
+        parameters = asdict(selection) | ends(range_) | {"after": list(after), "limit": limit + 1}
         rows = await self._engine.ask("epochs", parameters)
         return [history_rows.epoch(row) for row in rows[:limit]], len(rows) > limit
 
@@ -109,7 +110,7 @@ class ClickHouseHistory:
         after = question.after or (MAX_US + 1, "", "", "", "", "", 0)
         parameters = (
             asdict(question.selection)
-            | _ends(question.range)
+            | ends(question.range)
             | {
                 "job_id": question.job_id,
                 "worker_id": question.worker_id,
@@ -150,12 +151,12 @@ class ClickHouseHistory:
     async def workers(
         self, selection: Selection, range_: Range, after: Key, limit: int
     ) -> tuple[list[WorkerRow], bool]:
-        parameters = asdict(selection) | _ends(range_) | {"after": list(after), "limit": limit + 1}
+        parameters = asdict(selection) | ends(range_) | {"after": list(after), "limit": limit + 1}
         rows = await self._engine.ask("workers", parameters)
         return [history_rows.worker(row, range_.to_us) for row in rows[:limit]], len(rows) > limit
 
     async def worker_ids(self, selection: Selection, range_: Range) -> set[Key]:
-        return {tuple(row) for row in await self._engine.ask("worker_ids", asdict(selection) | _ends(range_))}
+        return {tuple(row) for row in await self._engine.ask("worker_ids", asdict(selection) | ends(range_))}
 
     async def ready(self) -> str | None:
         try:
@@ -165,7 +166,7 @@ class ClickHouseHistory:
         return None
 
 
-def _ends(range_: Range) -> dict[str, Any]:
+def ends(range_: Range) -> dict[str, Any]:
     return {"from_us": range_.from_us, "to_us": range_.to_us}
 
 
@@ -178,16 +179,23 @@ def _owner(selection: Selection) -> dict[str, Any]:
     }
 
 
-def _counted(selection: Selection, range_: Range, fine: bool = False) -> tuple[dict[str, Any], Counted]:
-    """Parameters of what is summed over a range, and from where: its whole minutes from rollups (not for fine steps),
-    the rest from single attempts."""
-    first, last = ceil(range_.from_us, MINUTE_US), floor(range_.to_us, MINUTE_US)
-    counted: Counted = "minutes" if (first, last) == (range_.from_us, range_.to_us) else "both"
-    if fine or first >= last:
-        first = last = range_.from_us
-        counted = "attempts"
-    ends = {"minutes_from_us": first, "minutes_to_us": last, "per_ln": PER_LN}
-    return asdict(selection) | _ends(range_) | ends, counted
+def counted(selection: Selection, range_: Range, step_us: int = HOUR_US) -> tuple[dict[str, Any], Counted]:
+    """Parameters of what is summed over a range, and from where: its whole hours and minutes from rollups, as far as they are not coarser
+    than a step, the rest from single attempts."""
+    minutes = _whole(range_.from_us, range_.to_us, MINUTE_US if step_us % MINUTE_US == 0 else None)
+    hours = _whole(*minutes, HOUR_US if step_us % HOUR_US == 0 else None)
+    nothing_left = {"attempts": minutes == (range_.from_us, range_.to_us), "minutes": hours == minutes, "hours": hours[0] == hours[1]}
+    bounds = {"minutes_from_us": minutes[0], "minutes_to_us": minutes[1], "hours_from_us": hours[0], "hours_to_us": hours[1], "per_ln": PER_LN}
+    return asdict(selection) | ends(range_) | bounds, tuple(part for part in ALL_COUNTED if not nothing_left[part]) or ("minutes",)
+
+
+def _whole(from_us: int, to_us: int, unit_us: int | None) -> tuple[int, int]:
+    """The whole units in a range; an empty range at its start if there are none, or no unit."""
+    if unit_us is not None:
+        first, last = ceil(from_us, unit_us), floor(to_us, unit_us)
+        if first < last:
+            return first, last
+    return from_us, from_us
 
 
 def _padded(after: Key) -> list[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from fastapi import FastAPI
+from jobtide.query.examples import EXAMPLES
 from jobtide.query.live_answers import LiveEvent
 from jobtide.query.problems import MEDIA_TYPE, ProblemOut
 
@@ -38,15 +40,27 @@ def _with_problems(document: dict[str, Any]) -> dict[str, Any]:
         if path.startswith("/v1/"):
             for operation in operations.values():
                 _describe(path, operation["responses"])
+                _exemplify(path, operation)
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     return document
 
 
+def _exemplify(path: str, operation: dict[str, Any]) -> None:
+    """The example of a path: in the description for people, at its parameters for tools."""
+    if path not in EXAMPLES:
+        return
+    operation["description"] = f"{operation.get('description', '')}\n\nExample: `GET {EXAMPLES[path]}`".strip()
+    given = parse_qs(urlsplit(EXAMPLES[path]).query)
+    for parameter in operation.get("parameters", []):
+        if parameter["name"] in given:
+            parameter["example"] = given[parameter["name"]][0]
+
+
 def _describe(path: str, responses: dict[str, Any]) -> None:
     content = {MEDIA_TYPE: {"schema": {"$ref": REF + ProblemOut.__name__}}}
     for status, description in FAULTS.items():
-        if status != "404" or path.endswith("/timeline"):
+        if status != "404" or path.endswith(("/timeline", "/compare")):
             responses[status] = {"description": description, "content": content}
     if path == "/v1/live":
         responses["200"]["content"]["text/event-stream"] = {"schema": {"$ref": REF + LiveEvent.__name__}}

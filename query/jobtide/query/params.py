@@ -19,6 +19,8 @@ Metric = Literal[
     "wait_p50", "wait_p90", "wait_p95", "wait_p99", "wait_max", "run_p50", "run_p90", "run_p95", "run_p99", "run_max",
 ]  # fmt: skip
 By = Literal["total", "tenant", "environment", "system", "queue", "job_class"]
+CategoryFilter = Literal["network", "validation", "resource", "unknown"]
+Slowness = Literal["run_p50", "run_p95", "run_p99", "wait_p50", "wait_p95", "wait_p99"]
 LiveWindow = Literal["1m", "5m", "15m", "1h"]
 
 MAX_LIMIT = 1000
@@ -62,6 +64,43 @@ class JobsParams(ListParams):
     error_class: Name | None = Field(None, description="Only what failed with this class of error.")
 
 
+class ErrorsParams(ListParams):
+    error_class: Name | None = Field(None, description="Only errors of this class.")
+    category: CategoryFilter | None = Field(None, description="Only errors of this kind of cause.")
+
+
+class FailuresParams(ErrorsParams):
+    fingerprint: Name | None = Field(None, description="Only errors with this fingerprint.")
+    host: Name | None = Field(None, description="Only what failed on this host: the worker's id before its first colon.")
+    dead: bool | None = Field(None, description="Only failures after which the job was, or was not, given up.")
+    recovered: bool | None = Field(None, description="Only failures of jobs that a later attempt finished, or did not.")
+
+
+class RankedParams(ListParams):
+    by: By = Field("queue", description="What the rows are: everything together, or one per tenant, …, queue or job class.")
+
+
+class SlowestParams(ListParams):
+    measure: Slowness = Field("run_p95", description="What is slow: run or wait times, by which quantile.")
+
+
+class DeploysParams(ListParams):
+    release: Name | None = Field(None, description="Only this release.")
+
+
+class BatchesParams(ListParams):
+    batch_id: Name | None = Field(None, description="Only this batch.")
+
+
+class SteppedParams(RangeParams):
+    step: str = Field("auto", description="Length of a step: auto, or a duration of whole minutes. At most 1 000 steps.")
+
+
+class ComparedParams(SelectionParams):
+    release: Name = Field(description="The release; its latest deploy that the other parameters select.")
+    window: str = Field("1h", description="How long to look before and after the deploy: a duration, at most 7d.")
+
+
 class SeriesParams(ListParams):
     metric: Metric = Field(description="What to draw. Rates are per second, `wait_*` and `run_*` in ms.")
     step: str = Field("auto", description="Length of a step: auto, or a duration. At most 1 000 steps.")
@@ -85,5 +124,13 @@ Ranged = Annotated[RangeParams, Query()]
 Listed = Annotated[ListParams, Query()]
 Charted = Annotated[SeriesParams, Query()]
 JobsListed = Annotated[JobsParams, Query()]
+ErrorsListed = Annotated[ErrorsParams, Query()]
+FailuresListed = Annotated[FailuresParams, Query()]
+Ranked = Annotated[RankedParams, Query()]
+SlowestListed = Annotated[SlowestParams, Query()]
+DeploysListed = Annotated[DeploysParams, Query()]
+BatchesListed = Annotated[BatchesParams, Query()]
+Stepped = Annotated[SteppedParams, Query()]
+ComparedAsked = Annotated[ComparedParams, Query()]
 Traced = Annotated[TimelineParams, Query()]
 Followed = Annotated[LiveParams, Query()]

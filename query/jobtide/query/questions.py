@@ -2,7 +2,7 @@
 
 No SQL is built from what a client says: values are bound parameters (`{name:Type}`). `{{name}}` puts another file in
 its place, for a part that several questions share; `{{counted}}` stands for the rows to be summed, which come from
-minute rollups, from single attempts, or from both.
+hour and minute rollups and from single attempts.
 """
 
 from __future__ import annotations
@@ -10,20 +10,16 @@ from __future__ import annotations
 import re
 from functools import cache
 from importlib import resources
-from typing import Literal
 
-Counted = Literal["minutes", "attempts", "both"]
+Counted = tuple[str, ...]  # which of the rows below are to be summed
+ALL_COUNTED: Counted = ("hours", "minutes", "attempts")
 
 _SHARED = re.compile(r"\{\{(\w+)\}\}")
-_COUNTED = {
-    "minutes": "({{minutes}})",
-    "attempts": "({{attempts}})",
-    "both": "({{minutes}} UNION ALL {{attempts}})",
-}
 
 
 @cache
-def question(name: str, counted: Counted = "both") -> str:
+def question(name: str, counted: Counted = ALL_COUNTED) -> str:
     """The SQL of `sql/<name>.sql`, complete."""
     text = resources.files("jobtide.query").joinpath("sql", f"{name}.sql").read_text("utf-8")
-    return _SHARED.sub(lambda match: question(match[1]), text.replace("{{counted}}", _COUNTED[counted]))
+    rows = f"({' UNION ALL '.join(f'{{{{{part}}}}}' for part in counted)})"
+    return _SHARED.sub(lambda match: question(match[1]), text.replace("{{counted}}", rows))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobtide.query.answers import Source, optional_text, range_out
+from jobtide.query.insight import Insight
 from jobtide.query.problems import out_of_reach
 from jobtide.query.ranges import SECOND_US, Range
 from jobtide.query.readers import (
@@ -32,6 +33,7 @@ class Sources:
 
     live: LiveReader
     history: HistoryReader
+    insight: Insight
     now_us: Callable[[], int]
     cursor_key: bytes
 
@@ -64,6 +66,11 @@ async def totals(sources: Sources, question: TotalsQuestion) -> tuple[TotalsRead
 def instead(missing: Unavailable) -> str:
     """What an answer says when history stands in for hot state."""
     return f"{missing.store} is out of reach ({missing.detail}): answered from history, which is a few seconds behind"
+
+
+async def of_history(sources: Sources, selection: Selection, range_: Range) -> dict[str, Any]:
+    """The fields of Answer for what only history can answer."""
+    return await envelope(Chosen(sources.history, "history"), selection, range_)
 
 
 async def envelope(chosen: Chosen, selection: Selection, range_: Range) -> dict[str, Any]:

@@ -24,6 +24,7 @@ NO_DURATION_US = -(1 << 62)  # in the place of minus the duration: loses against
 _ENQUEUED, _SCHEDULED, _STARTED = int(Kind.ENQUEUED), int(Kind.SCHEDULED), int(Kind.STARTED)
 _RETRY_SCHEDULED, _DEAD = int(Kind.RETRY_SCHEDULED), int(Kind.DEAD)
 _UNCOUNTED = frozenset({int(Kind.HEARTBEAT), int(Kind.PROGRESS)})  # they tell of a running attempt nothing that counts
+FINISHED = int(OUTCOME_OF_KIND[Kind.FINISHED])
 FAILED = _RAN = int(OUTCOME_OF_KIND[Kind.FAILED])  # outcomes from this rank on mean that it started
 
 
@@ -168,16 +169,21 @@ def row(key: Key, e: Execution) -> Row:
     )  # fmt: skip
 
 
-LIST_COLUMNS = ("list", "batch", *COLUMNS)
+LIST_COLUMNS = ("list", "batch", *COLUMNS, "recovered")
+MAX_RECOVERED = 100  # attempts before a finished one that are told of it
 
 
 def list_rows(key: Key, e: Execution, row_: Row) -> list[Row]:
-    """Its rows of `execution_lists`: copies of `row_`, its row of `job_executions`, for each list it is in."""
+    """Its rows of `execution_lists`: copies of `row_`, its row of `job_executions`, for each list it is in. A finished attempt also
+    tells those before it that the job recovered."""
     out: list[Row] = []
     if e.failed or key[5] > 1:
-        out.append(("trouble", "", *row_))
+        out.append(("trouble", "", *row_, 0))
     if e.batch_id:
-        out.append(("batch", e.batch_id, *row_))
+        out.append(("batch", e.batch_id, *row_, 0))
+    if key[5] > 1 and e.facts.outcome == FINISHED:
+        nothing = row((*key[:5], 0), Execution(AttemptFacts(e.facts.job_class), e.first_us, e.last_us, e.append_us))
+        out += [("trouble", "", *key[:5], before, *nothing[6:], 1) for before in range(1, min(key[5], MAX_RECOVERED + 1))]
     return out
 
 

@@ -34,6 +34,7 @@ _KEPT_FROM = {
     "deploys": "greatest(toDateTime(time), toDateTime(ingested_at))",
     "queue_states": "greatest(toDateTime(time), toDateTime(ingested_at))",
     "rollup_1m": "greatest(minute, toDateTime(intDiv(version, 1000000)))",
+    "rollup_1h": "greatest(hour, toDateTime(intDiv(version, 1000000)))",
     "worker_snapshots": "greatest(toDateTime(time), toDateTime(ingested_at))",
     "audit_log": "toDateTime(at)",
 }
@@ -122,6 +123,7 @@ def apply_retention(db: ClickHouse, settings: Settings) -> None:
         "deploys": settings.retention_rollups_days,  # they explain the numbers, as long as there are any
         "queue_states": settings.retention_queues_days,
         "rollup_1m": settings.retention_rollups_days,
+        "rollup_1h": settings.retention_rollups_days,
         "worker_snapshots": settings.retention_workers_days,
         "audit_log": settings.retention_audit_days,
     }

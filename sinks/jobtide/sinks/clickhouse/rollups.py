@@ -1,4 +1,5 @@
-"""Recomputes minute rollups from executions (`recompute.sql`). Blocking; which minutes is the caller's decision.
+"""Recomputes minute rollups from executions (`recompute.sql`), and then their hours from them (`recompute_hours.sql`). Blocking; which
+minutes is the caller's decision.
 
 A rollup row is replaced by one with a higher version. The version is the server's clock before the recomputation reads anything: of two
 writers that recompute the same minute, the one with the higher version read later than every row the other one had written.
@@ -31,6 +32,7 @@ class Rollups:
         self._db = db
         self._kept_s = executions_kept_days * _DAY_S
         self._sql = resources.files("jobtide.sinks").joinpath("clickhouse/recompute.sql").read_text("utf-8")
+        self._hours_sql = resources.files("jobtide.sinks").joinpath("clickhouse/recompute_hours.sql").read_text("utf-8")
         self._version: int | None = None
 
     def recompute(self, minutes: Collection[Minute], budget_s: float) -> list[Minute]:
@@ -62,10 +64,15 @@ class Rollups:
             "kept_since": max(version // 1_000_000 - self._kept_s, 0),
         }
         self._db.command(self._sql.replace("/* rows */", rows), parameters)
+        # With a version taken after the minutes were written: of two writers, the one with the higher version has read the other's minutes.
+        hours = sorted({(tenant, minute - minute % 3600) for run in ranges for tenant, minute in run})
+        times = [hour for _, hour in hours]
+        bounds = {"since": min(times), "until": max(times) + 3600}
+        self._db.command(self._hours_sql, {"dirty": hours, "version": self._next_version(), **bounds})
 
     def _next_version(self) -> int:
         if self._version is None:
-            [(self._version,)] = self._db.rows("SELECT max(version) FROM rollup_1m")
+            [(self._version,)] = self._db.rows("SELECT greatest((SELECT max(version) FROM rollup_1m), (SELECT max(version) FROM rollup_1h))")
         [(now_us,)] = self._db.rows("SELECT toUnixTimestamp64Micro(now64(6))")
         self._version = max(int(now_us), self._version + 1)  # a clock set back must not lose to what is there
         return self._version
