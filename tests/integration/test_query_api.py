@@ -16,6 +16,7 @@ import jsonschema_rs
 import pytest
 from jobtide.query.app import create_app
 from jobtide.query.examples import EXAMPLES
+from jobtide.sinks.fingerprints import fingerprint
 from jobtide.streams.events import time_text, time_us
 from jobtide.streams.settings import Settings, load
 
@@ -283,7 +284,7 @@ def test_jobs_are_the_attempts_newest_first_each_once(running: Set) -> None:
         assert [row[n] for n in ("enqueued_at", "started_at", "finished_at")] == [
             None if us is None else time_text(us) for us in (f.enqueued_us, f.started_us, f.ended_us)
         ]
-        assert row["error"] == ({"class": f"E{f.attempt}", "message": f"no. {f.job_id}", "fingerprint": None} if f.outcome == "failed" else None)
+        assert row["error"] == ({"class": f"E{f.attempt}", "message": f"no. {f.job_id}", "fingerprint": fingerprint(f"E{f.attempt}", f"no. {f.job_id}")} if f.outcome == "failed" else None)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The fingerprint of an error whose emitter gave none: equal for errors that differ only in what varies. Pure.
 
-The same rule as the emitters' own (class, newline, first line of the message without numbers, ids and quoted values), so that one cause
-is one group whoever reports it.
+The rule of all emitters (class, newline, first line of the message without numbers, ids and quoted values), so that one cause is one group
+whoever reports it. `_VARYING` is that of `emitters/contract/masking.json`; a test holds the two together.
 """
 
 from __future__ import annotations
@@ -10,7 +10,12 @@ import re
 from hashlib import sha256
 
 MAX_CHARS = 512
-_VARYING = re.compile(r"\"[^\"]*\"|'[^']*'|`[^`']*'|\b(?=[0-9a-f-]*[0-9])[0-9a-f][0-9a-f-]{7,}\b|0x[0-9a-f]+|\d+", re.I | re.A)
+VARYING = (
+    '\\"[^\\"\\r\\n]*\\"|(?<![A-Za-z0-9_])\'[^\'\\r\\n]*\'|`[^`\'\\r\\n]*[\'`]|\\{(?:[^{}\\r\\n]|\\{(?:[^{}\\r\\n]|\\{[^{}\\r\\n]*\\})*\\})*'
+    '\\}|(?<![A-Za-z0-9_])(?=[0-9a-fA-F-]*[0-9])[0-9a-fA-F][0-9a-fA-F-]{7,}(?![A-Za-z0-9_])|0[xX][0-9a-fA-F]+|[0-9]+'
+)
+_VARYING = re.compile(VARYING)
+_LINE_END = re.compile(r"[\r\n]")
 
 
 def fingerprint(error_class: str, message: str) -> str:
@@ -19,6 +24,5 @@ def fingerprint(error_class: str, message: str) -> str:
     >>> fingerprint("ValueError", "no invoice 17") == fingerprint("ValueError", "no invoice 4711")
     True
     """
-    lines = message[: 4 * MAX_CHARS].splitlines()
-    first = _VARYING.sub("*", lines[0][:MAX_CHARS].strip()) if lines else ""
-    return sha256(f"{error_class}\n{first}".encode("utf-8", "replace")).hexdigest()[:16]
+    line = _LINE_END.split(message, maxsplit=1)[0][:MAX_CHARS].strip(" \t")
+    return sha256(f"{error_class}\n{_VARYING.sub('*', line)}".encode("utf-8", "replace")).hexdigest()[:16]
