@@ -284,7 +284,8 @@ def test_jobs_are_the_attempts_newest_first_each_once(running: Set) -> None:
         assert [row[n] for n in ("enqueued_at", "started_at", "finished_at")] == [
             None if us is None else time_text(us) for us in (f.enqueued_us, f.started_us, f.ended_us)
         ]
-        assert row["error"] == ({"class": f"E{f.attempt}", "message": f"no. {f.job_id}", "fingerprint": fingerprint(f"E{f.attempt}", f"no. {f.job_id}")} if f.outcome == "failed" else None)
+        error = {"class": f"E{f.attempt}", "message": f"no. {f.job_id}", "fingerprint": fingerprint(f"E{f.attempt}", f"no. {f.job_id}")}
+        assert row["error"] == (error if f.outcome == "failed" else None)
 
 
 @pytest.mark.parametrize(
@@ -455,7 +456,8 @@ def test_faults_of_every_kind_are_problems(running: Set) -> None:
 
 def test_the_openapi_document_describes_what_is_answered(running: Set) -> None:
     document: dict[str, Any] = running.api.get("/openapi.json")
-    assert {path for path in document["paths"] if path.startswith("/v1/")} == {*PATHS, *EXAMPLES, "/v1/jobs/{job_id}/timeline", "/v1/live"}
+    asked = {path for path in document["paths"] if path.startswith("/v1/") and not path.startswith("/v1/admin/")}
+    assert asked == {*PATHS, *EXAMPLES, "/v1/jobs/{job_id}/timeline", "/v1/live"}
     for path, operations in document["paths"].items():
         for operation in operations.values():
             assert operation["summary"], path

@@ -38,14 +38,18 @@ def router(erasure: Erasure, trail: Trail, engine: Engine) -> APIRouter:
         return Erased(erased=rows, kept=KAFKA_KEEPS)
 
     @routes.delete("/v1/admin/jobs/{job_id:path}", summary="Erase one job: its events and attempts")
-    async def erase_job(request: Request, job_id: Annotated[str, Path(min_length=1, max_length=1024)], tenant: TenantAsked) -> Erased:
+    async def erase_job(
+        request: Request,
+        job_id: Annotated[str, Path(min_length=1, max_length=1024, description="The job to erase.")],
+        tenant: TenantAsked,
+    ) -> Erased:
         """Minute numbers stay: they hold no job. What is erased is gone when this answers."""
         return await erased(request, lambda: erasure.job(tenant, job_id))
 
     @routes.delete("/v1/admin/tenants/{tenant}", summary="Erase a tenant: everything of it, live and history")
     async def erase_tenant(
         request: Request,
-        tenant: Annotated[str, Path(min_length=1, max_length=1024)],
+        tenant: Annotated[str, Path(min_length=1, max_length=1024, description="The tenant to erase.")],
         confirm: Annotated[str, Query(max_length=1024, description="The tenant's name once more.")],
     ) -> Erased:
         """What is erased is gone when this answers."""
@@ -59,7 +63,7 @@ def router(erasure: Erasure, trail: Trail, engine: Engine) -> APIRouter:
     async def audit(
         before: Annotated[str | None, Query(max_length=40, description="Only older than this moment, RFC 3339.")] = None,
         caller: Annotated[Name | None, Query(description="Only what this one did.")] = None,
-        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        limit: Annotated[int, Query(ge=1, le=1000, description="Most rows in the answer.")] = 100,
     ) -> AuditPage:
         """Changes, questions in SQL, exports, and refusals. For the next page give the last row's `at` as `before`."""
         before_us = _moment(before)
