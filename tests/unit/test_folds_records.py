@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jobtide.streams.folds.attempts import FIELDS
-from jobtide.streams.folds.memory import hash_of, key_bytes, parse_key
+from jobtide.streams.folds.attempts import FIELDS, AttemptKey
+from jobtide.streams.folds.memory import hash_of, key_of, named, series_of
 from jobtide.streams.folds.panes import Pane, merge
 from jobtide.streams.folds.records import SeriesKey, decode_pane, encode, join_key, pane_key, panes_partition, parse_pane_key, series_from
 
@@ -23,8 +23,9 @@ EXAMPLES = settings(max_examples=100, derandomize=True, deadline=None)
 
 @EXAMPLES
 @given(st.tuples(names, names, names, names), names, st.integers(1, 100_000))
-def test_an_attempt_key_comes_back(owner: tuple[str, str, str, str], job_id: str, attempt: int) -> None:
-    assert parse_key(key_bytes((owner, job_id, attempt))) == (owner, job_id, attempt)
+def test_an_attempt_key_comes_back(queue: tuple[str, str, str, str], job_id: str, attempt: int) -> None:
+    assert named(key_of(AttemptKey(*queue, job_id, attempt))) == (*queue, job_id, attempt)
+    assert series_of(key_of(AttemptKey(*queue, job_id, attempt)), "Task") == (*queue, "Task")
 
 
 @EXAMPLES
@@ -37,8 +38,7 @@ def test_a_pane_key_comes_back(size_s: int, start_s: int, partition: int, key: S
 
 def test_neighbouring_names_make_different_keys() -> None:
     assert join_key(("ab", "c")) != join_key(("a", "bc"))
-    owner = ("acme", "default", "celery", "mail")
-    assert len({hash_of(key_bytes((owner, "job", n))) for n in range(10_000)}) == 10_000
+    assert len({hash_of(key_of(AttemptKey("acme", "default", "celery", "mail", "job", n))) for n in range(10_000)}) == 10_000
 
 
 @EXAMPLES

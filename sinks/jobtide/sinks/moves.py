@@ -21,8 +21,8 @@ SKEW_US = 5_000_000  # how far a worker's clock may be ahead of the broker's in 
 MINUTE_US = 60_000_000
 Minute = tuple[str, int]  # tenant, minute as seconds since the epoch
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Execution).decode
+_encode = msgspec.msgpack.Encoder(enc_hook=lambda facts: facts.record()).encode
+_decode = msgspec.msgpack.Decoder(Execution, dec_hook=lambda _, record: AttemptFacts(*record)).decode
 
 
 class Remembered:

@@ -17,10 +17,10 @@ from pathlib import Path
 
 # Modules that define msgspec structs stay interpreted (mypyc cannot compile those), and so does what runs rarely.
 MODULES = (
-    "events.time", "events.names", "events.placement", "events.decode",
+    "events.time", "events.names", "events.placement", "events.decode", "events.jobs",
     "sketches.histogram",
-    "folds.attempts", "folds.sequences", "folds.identities", "folds.series", "folds.memory", "folds.lifecycle", "folds.source",
-    "folds.publication", "folds.saving",
+    "folds.facts", "folds.attempts", "folds.sequences", "folds.identities", "folds.cells", "folds.series", "folds.memory",
+    "folds.lifecycle", "folds.source", "folds.publication", "folds.saving",
 )  # fmt: skip
 # What the compiled code was made from: interpreted modules of these folders, too, since types and constants of theirs are built in.
 SOURCES = ("errors.py", "compiled.py", "events", "sketches", "folds")

@@ -38,10 +38,49 @@ def time_us(text: str) -> int:
     >>> time_us("1970-01-01T00:00:01.5Z")
     1500000
     """
+    if _COMPILED:
+        us = usual_us(text)
+        return us if us >= 0 else parse_us(text)
     try:
         return seconds[text[:19]] + millis[text[19:23]] + micros[text[23:]]
     except KeyError:
         return parse_us(text)
+
+
+def usual_us(text: str) -> int:
+    """A valid time with six fraction digits, which is what emitters write; -1 for anything else, to be judged by `parse_us`.
+
+    Digit by digit: in C that makes no object and takes a tenth of the three lookups; as plain Python they are faster.
+    """
+    if len(text) != 27 or text[10] != "T" or text[19] != "." or text[26] != "Z":
+        return -1
+    if text[4] != "-" or text[7] != "-" or text[13] != ":" or text[16] != ":":
+        return -1
+    century, year, month, day = _two(text, 0), _two(text, 2), _two(text, 5), _two(text, 8)
+    hour, minute, second = _two(text, 11), _two(text, 14), _two(text, 17)
+    first, middle, last = _two(text, 20), _two(text, 22), _two(text, 24)
+    year += century * 100
+    if not (1970 <= year <= 2099 and 1 <= month <= 12 and 1 <= day <= 31 and 0 <= hour <= 23 and 0 <= minute <= 59 and 0 <= second <= 59):
+        return -1
+    if first < 0 or middle < 0 or last < 0 or (day > 28 and day > _month_days(year, month)):
+        return -1
+    # Days since 1970-01-01, with years that begin in March: the leap day comes last (from 1970 to 2099 every fourth year has one).
+    if month <= 2:
+        year, month = year - 1, month + 12
+    days = 365 * (year - 1970) + (year - 1968) // 4 + (153 * (month - 3) + 2) // 5 + day + 58
+    return (((days * 24 + hour) * 60 + minute) * 60 + second) * 1_000_000 + first * 10_000 + middle * 100 + last
+
+
+def _two(text: str, at: int) -> int:
+    """The number that two digits write; far below 0 if they are none."""
+    tens, ones = ord(text[at]) - 48, ord(text[at + 1]) - 48
+    return tens * 10 + ones if 0 <= tens <= 9 and 0 <= ones <= 9 else -1_000_000
+
+
+def _month_days(year: int, month: int) -> int:
+    if month == 2:
+        return 29 if year % 4 == 0 else 28
+    return 30 if month in (4, 6, 9, 11) else 31
 
 
 def parse_us(text: str) -> int:
@@ -61,6 +100,9 @@ def parse_us(text: str) -> int:
         seconds[prefix] = base
     fraction = text[20:-1]
     return base + (int(fraction[:6].ljust(6, "0")) if fraction else 0)
+
+
+_COMPILED: Final = not hasattr(parse_us, "__code__")
 
 
 def time_text(us: int) -> str:

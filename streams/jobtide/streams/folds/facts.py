@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import NamedTuple
 
-import msgspec
+from mypy_extensions import mypyc_attr
 
 
 class AttemptKey(NamedTuple):
@@ -29,21 +29,47 @@ class Outcome(IntEnum):
     FINISHED = 4
 
 
-class AttemptFacts(msgspec.Struct, array_like=True, gc=False):
-    """The joined facts of an attempt. Times in µs since the epoch, None = not known."""
+FactsRecord = tuple[
+    str, str, int | None, int | None, int | None, int | None, int | None, int, int | None, int | None, int | None, int | None
+]  # fmt: skip
 
-    job_class: str = ""
-    worker_id: str = ""
-    enqueued_us: int | None = None  # counted as enqueued at this time
-    queued_us: int | None = None  # what events say of the enqueue time: basis of the wait, not counted
-    eligible_us: int | None = None  # not before this (delay, back-off)
-    started_us: int | None = None  # from started events
-    implied_us: int | None = None  # from outcomes whose started event has not come
-    outcome: int = 0
-    outcome_us: int | None = None
-    duration_us: int | None = None
-    dead_us: int | None = None
-    retried_us: int | None = None
+
+@mypyc_attr(acyclic=True)
+class AttemptFacts:
+    """The joined facts of an attempt. Times in µs since the epoch, None = not known. `record` is what a checkpoint holds of it."""
+
+    __slots__ = (
+        "dead_us", "duration_us", "eligible_us", "enqueued_us", "implied_us", "job_class", "outcome", "outcome_us", "queued_us", "retried_us",
+        "started_us", "worker_id",
+    )  # fmt: skip
+
+    def __init__(
+        self, job_class: str = "", worker_id: str = "", enqueued_us: int | None = None, queued_us: int | None = None,
+        eligible_us: int | None = None, started_us: int | None = None, implied_us: int | None = None, outcome: int = 0,
+        outcome_us: int | None = None, duration_us: int | None = None, dead_us: int | None = None, retried_us: int | None = None,
+    ) -> None:  # fmt: skip
+        self.job_class, self.worker_id = job_class, worker_id
+        self.enqueued_us = enqueued_us  # counted as enqueued at this time
+        self.queued_us = queued_us  # what events say of the enqueue time: basis of the wait, not counted
+        self.eligible_us = eligible_us  # not before this (delay, back-off)
+        self.started_us = started_us  # from started events
+        self.implied_us = implied_us  # from outcomes whose started event has not come
+        self.outcome, self.outcome_us, self.duration_us = outcome, outcome_us, duration_us
+        self.dead_us, self.retried_us = dead_us, retried_us
+
+    def record(self) -> FactsRecord:
+        return (
+            self.job_class, self.worker_id, self.enqueued_us, self.queued_us, self.eligible_us, self.started_us, self.implied_us, self.outcome,
+            self.outcome_us, self.duration_us, self.dead_us, self.retried_us,
+        )  # fmt: skip
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AttemptFacts) and self.record() == other.record()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"AttemptFacts{self.record()!r}"
 
 
 class Contribution(NamedTuple):

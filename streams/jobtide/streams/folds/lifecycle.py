@@ -9,8 +9,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import Final
 
-from jobtide.streams.events import Event, Kind, check_lane
-from jobtide.streams.events.data import JobData
+from jobtide.streams.events import Event, Job, Kind, check_lane
 from jobtide.streams.folds.attempts import (
     ENQUEUED,
     OUTCOME_FIELD,
@@ -25,18 +24,33 @@ from jobtide.streams.folds.attempts import (
     wait_us,
 )
 from jobtide.streams.folds.counters import Counters, Limits
-from jobtide.streams.folds.memory import AttemptMemory, Key, Owner, Tracked
+from jobtide.streams.folds.memory import AttemptMemory, Key, Tracked, key_of
 from jobtide.streams.folds.panes import MINUTE_PANES_KEPT_US
-from jobtide.streams.folds.records import SeriesKey
+from jobtide.streams.folds.records import SEPARATOR, SeriesKey
 from jobtide.streams.folds.series import Series, SeriesTable
+from mypy_extensions import mypyc_attr
 
-_OWNERS_KEPT: Final = 100_000
+_QUEUES_KEPT: Final = 100_000
+_CLASSES_KEPT: Final = 20_000
+_FIRST: Final = "\x1f1"  # the end of the key of a first attempt
 _ENQUEUED: Final = int(Kind.ENQUEUED)
 _STARTED: Final = int(Kind.STARTED)
 _FINISHED: Final = int(Kind.FINISHED)
 _FAILED: Final = int(Kind.FAILED)
 _HEARTBEAT: Final = int(Kind.HEARTBEAT)  # these two say nothing that counts, whether they come before the start, after it or after the end
 _PROGRESS: Final = int(Kind.PROGRESS)
+
+
+@mypyc_attr(acyclic=True)
+class Queue:
+    """A queue as attempts name it, with the beginning of their keys and the series of its classes. A cache: nothing is lost with it."""
+
+    __slots__ = ("classes", "environment", "name", "prefix", "system", "tenant")
+
+    def __init__(self, tenant: str, environment: str, system: str, name: str) -> None:
+        self.tenant, self.environment, self.system, self.name = tenant, environment, system, name
+        self.prefix = f"{tenant}{SEPARATOR}{environment}{SEPARATOR}{system}{SEPARATOR}{name}{SEPARATOR}"
+        self.classes: dict[str, Series] = {}
 
 
 class Lifecycles:
@@ -48,15 +62,17 @@ class Lifecycles:
         self.table = SeriesTable(partition, limits.series)
         self.memory = AttemptMemory(limits.recent_attempts)
         self.shortcuts = True  # a property test folds without, to compare
-        self._owners: dict[Owner, Owner] = {}
+        self._queues: dict[str, Queue] = {}  # by its name alone: the one met last
+        self._all_queues: dict[tuple[str, str, str, str], Queue] = {}
 
-    def take(self, kind: int, event: Event, d: JobData, at_us: int, append_us: int, watermark_us: int) -> None:
+    def take(self, d: Job, at_us: int, append_us: int, watermark_us: int) -> None:
         """Fold one job event that is no duplicate; `at_us` is its time, clamped. Raises ContractError if it lies in the wrong partition."""
-        named = (d.tenant, d.environment, d.system, d.queue)
-        owner = self._owners.get(named)
-        if owner is None:
-            owner = self._own(named)
-        attempt = self.memory.open.get((owner, d.job_id, d.attempt))
+        kind = d.kind
+        queue = self._queues.get(d.queue)
+        if queue is None or d.system != queue.system or d.tenant != queue.tenant or d.environment != queue.environment:
+            queue = self._meet(d.tenant, d.environment, d.system, d.queue)
+        key = f"{queue.prefix}{d.job_id}{_FIRST}" if d.attempt == 1 else f"{queue.prefix}{d.job_id}{SEPARATOR}{d.attempt}"
+        attempt = self.memory.open.get(key)
         if not self.shortcuts:
             pass
         elif attempt is not None:
@@ -71,28 +87,44 @@ class Lifecycles:
                         self._end(attempt, f, d, OUTCOME_OF_KIND[kind], at_us, append_us, watermark_us)
                         return
         elif kind == _ENQUEUED:
-            self._enqueue((owner, d.job_id, d.attempt), event, d, at_us, append_us, watermark_us)
+            self._enqueue(key, queue, d, at_us, append_us, watermark_us)
             return
         if kind == _HEARTBEAT or kind == _PROGRESS:
             return
-        for key, facts in facts_of(kind, d, at_us):
-            self._join((owner, d.job_id, key.attempt), facts, event, append_us, watermark_us)
+        for attempt_key, facts in facts_of(kind, d.data(), at_us):
+            self._join(key_of(attempt_key), queue, facts, d.event, append_us, watermark_us)
 
-    def _own(self, named: Owner) -> Owner:
-        """One shared tuple per queue, so that a million keys do not hold a million copies of its names."""
-        if len(self._owners) >= _OWNERS_KEPT:
-            self._owners.clear()
-        self._owners[named] = named
-        return named
+    def _meet(self, tenant: str, environment: str, system: str, name: str) -> Queue:
+        """The queue of these names."""
+        names = (tenant, environment, system, name)
+        queue = self._all_queues.get(names)
+        if queue is None:
+            if len(self._all_queues) >= _QUEUES_KEPT:
+                self._all_queues.clear()
+                self._queues.clear()
+            queue = self._all_queues[names] = Queue(tenant, environment, system, name)
+        self._queues[name] = queue
+        return queue
+
+    def _series(self, queue: Queue, job_class: str) -> Series:
+        """`SeriesTable.series`, remembered by the queue."""
+        series = queue.classes.get(job_class)
+        if series is None or series.dropped:
+            series = self.table.series(SeriesKey(queue.tenant, queue.environment, queue.system, queue.name, job_class))
+            if series.key.job_class == job_class:  # not the one for classes beyond the limit: there may be room for this one later
+                if len(queue.classes) >= _CLASSES_KEPT:
+                    queue.classes.clear()
+                queue.classes[job_class] = series
+        return series
 
     # -- the three events nearly every attempt has: what `_join` would do, without asking what the attempt counted for before
 
-    def _enqueue(self, key: Key, event: Event, d: JobData, at_us: int, append_us: int, watermark_us: int) -> None:
+    def _enqueue(self, key: Key, queue: Queue, d: Job, at_us: int, append_us: int, watermark_us: int) -> None:
         facts = AttemptFacts(d.job_class, d.worker_id or "", at_us, d.enqueued_us, d.run_us)
         if key in self.memory.ended:
-            self._join(key, facts, event, append_us, watermark_us)
+            self._join(key, queue, facts, d.event, append_us, watermark_us)
             return
-        attempt = self._open(key, facts, event, append_us, watermark_us)
+        attempt = self._open(key, queue, facts, d.event, append_us, watermark_us)
         if attempt is None:
             return
         attempt.series.waiting += 1
@@ -100,7 +132,7 @@ class Lifecycles:
             self.counters.late_dropped += 1
         self.memory.touch(attempt)
 
-    def _start(self, attempt: Tracked, f: AttemptFacts, d: JobData, at_us: int, watermark_us: int) -> None:
+    def _start(self, attempt: Tracked, f: AttemptFacts, d: Job, at_us: int, watermark_us: int) -> None:
         f.started_us = at_us
         worker_id = d.worker_id or ""
         if not f.worker_id or worker_id < f.worker_id:
@@ -120,7 +152,7 @@ class Lifecycles:
             self.memory.touch(attempt)
 
     def _end(
-        self, attempt: Tracked, f: AttemptFacts, d: JobData, outcome: int, at_us: int, append_us: int, watermark_us: int
+        self, attempt: Tracked, f: AttemptFacts, d: Job, outcome: int, at_us: int, append_us: int, watermark_us: int
     ) -> None:
         duration_ms, implied_us = d.duration_ms, d.started_us
         if duration_ms is not None:
@@ -143,7 +175,7 @@ class Lifecycles:
 
     # -- the general case
 
-    def _join(self, key: Key, facts: AttemptFacts, event: Event, append_us: int, watermark_us: int) -> None:
+    def _join(self, key: Key, queue: Queue, facts: AttemptFacts, event: Event, append_us: int, watermark_us: int) -> None:
         memory = self.memory
         attempt = memory.open.get(key)
         if attempt is None:
@@ -152,7 +184,7 @@ class Lifecycles:
         waited = ran = 0
         joined = facts
         if attempt is None:
-            attempt = self._open(key, facts, event, append_us, watermark_us)
+            attempt = self._open(key, queue, facts, event, append_us, watermark_us)
             if attempt is None:
                 return
         else:
@@ -161,7 +193,7 @@ class Lifecycles:
             joined = join(attempt.facts, facts)
         series = home = attempt.series if attempt.closed_us is None else self.table.series(attempt.series_key)
         if joined.job_class != attempt.facts.job_class:  # everything it counted for moves to the series its facts name now
-            home = self.table.series(SeriesKey(*key[0], joined.job_class))
+            home = self._series(queue, joined.job_class)
         attempt.facts, attempt.series, attempt.series_key = joined, home, home.key
         after = contributions(joined)
         for change in before:
@@ -183,7 +215,7 @@ class Lifecycles:
     def _apply(self, series: Series, change: Contribution, sign: int, watermark_us: int) -> bool:
         return self.table.apply(series, change.field, change.time_us, change.sample_us, sign, watermark_us)
 
-    def _open(self, key: Key, facts: AttemptFacts, event: Event, append_us: int, watermark_us: int) -> Tracked | None:
+    def _open(self, key: Key, queue: Queue, facts: AttemptFacts, event: Event, append_us: int, watermark_us: int) -> Tracked | None:
         """A new attempt; None if it must have been over long ago."""
         memory = self.memory
         newest_us = newest_time_us(facts)
@@ -191,7 +223,7 @@ class Lifecycles:
             self.counters.after_end += 1
             return None
         check_lane(event, self.partition, self.partitions)
-        series = self.table.series(SeriesKey(*key[0], facts.job_class))
+        series = self._series(queue, facts.job_class)
         attempt = memory.open[key] = Tracked(key, facts, series, series.key)
         if len(memory.open) > self.limits.open_attempts:
             self._give_up_oldest()

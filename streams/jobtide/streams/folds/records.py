@@ -6,14 +6,13 @@ joined by U+001F, so that compaction keeps the newest of each; values are msgpac
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from zlib import crc32
 
 import msgspec
-from jobtide.streams.folds.attempts import AttemptKey
 from jobtide.streams.folds.panes import Pane
 
-SEPARATOR = "\x1f"
+SEPARATOR: Final = "\x1f"
 _SEPARATOR_BYTES = b"\x1f"
 
 PANE, TICK, GAUGE, WORKER, QUEUE, LEDGER = b"p", b"t", b"g", b"w", b"q", b"l"
@@ -82,15 +81,6 @@ class LedgerRecord(msgspec.Struct, array_like=True):
 
 def join_key(parts: tuple[Any, ...]) -> bytes:
     return SEPARATOR.join(map(str, parts)).encode()
-
-
-def attempt_key(key: AttemptKey) -> bytes:
-    return join_key(key)
-
-
-def parse_attempt_key(text: bytes) -> AttemptKey:
-    *names, attempt = text.decode().split(SEPARATOR)
-    return AttemptKey(names[0], names[1], names[2], names[3], names[4], int(attempt))
 
 
 def pane_key(size_s: int, start_s: int, partition: int, series: bytes) -> bytes:

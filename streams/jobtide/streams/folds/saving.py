@@ -11,9 +11,10 @@ from typing import Final
 import msgspec
 from jobtide.streams.folds import sequences
 from jobtide.streams.folds.counters import Counters
-from jobtide.streams.folds.memory import Tracked, parse_key
+from jobtide.streams.folds.facts import AttemptFacts
+from jobtide.streams.folds.memory import Tracked, series_of
 from jobtide.streams.folds.notices import Notice
-from jobtide.streams.folds.records import Record, SeriesKey, encode, parse_pane_key, series_from
+from jobtide.streams.folds.records import Record, encode, parse_pane_key, series_from
 from jobtide.streams.folds.source import SourceFold
 from jobtide.streams.folds.state import Applied, Chunk, Epoch, Open
 
@@ -99,9 +100,9 @@ class Restorer:
             size_s, start_s, _, name = parse_pane_key(key)
             lifecycles.table.restore(series_from(name), size_s, start_s, value, self._watermark_us, fold.published_us)
         elif kind == b"a":
-            stored, attempt_key = _decode_open(value), parse_key(key[1:])
-            series = lifecycles.table.kept(SeriesKey(*attempt_key[0], stored.series_class))
-            attempt = Tracked(attempt_key, stored.facts, series, series.key)
+            stored, attempt_key = _decode_open(value), key[1:].decode()
+            series = lifecycles.table.kept(series_of(attempt_key, stored.series_class))
+            attempt = Tracked(attempt_key, AttemptFacts(*stored.facts), series, series.key)
             lifecycles.memory.load_open(attempt, stored.opened_no)
             lifecycles.resume(attempt)
         elif kind == b"t":

@@ -12,69 +12,79 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Final
 
-from jobtide.streams.folds.attempts import FINISHED, STARTED
+from jobtide.streams.folds.cells import Cell
 from jobtide.streams.folds.panes import MINUTE_PANES_KEPT_US, SECOND_PANES_KEPT_US, SECOND_US, Pane, merge
-from jobtide.streams.folds.records import SeriesKey, decode_pane, encode, join_key, pane_key
-from jobtide.streams.sketches.histogram import ZERO, bucket
-from mypy_extensions import mypyc_attr
+from jobtide.streams.folds.records import SeriesKey, decode_pane, join_key, pane_key
 
 OTHER: Final = "__other__"
-
-
-@mypyc_attr(acyclic=True)
-class Cell:
-    """A pane that is not at rest, in its place, with what has still to be done about it. `stored`: the pane, or its bytes once it is closed.
-
-    Not known to the garbage collector, which would find nothing in millions of them: `SeriesTable.clear` takes the cycle with `series` apart.
-    """
-
-    __slots__ = ("closed", "end_us", "key", "pending", "series", "size_s", "start_s", "stored", "unpublished", "unsaved")
-
-    def __init__(self, series: Series, size_s: int, start_s: int, key: bytes, stored: Pane | bytes, end_us: int, closed: bool) -> None:
-        self.series, self.size_s, self.start_s, self.key, self.stored, self.end_us = series, size_s, start_s, key, stored, end_us
-        self.closed = closed  # a second: added to its minute
-        self.unsaved = self.unpublished = False
-        self.pending = False  # both of these are set: one check on the hot path instead of two
-
-    @property
-    def pane(self) -> Pane:
-        """The pane, to read or to change."""
-        if isinstance(self.stored, bytes):
-            self.stored = decode_pane(self.stored)
-        return self.stored
-
-    def freeze(self) -> bytes:
-        """The pane's bytes, encoded once for publication and checkpoint; kept instead of it once its second is over."""
-        value = self.stored if isinstance(self.stored, bytes) else encode(self.stored)
-        if self.closed:
-            self.stored = value
-        return value
+_ENTRY_HEADS: Final = [bytes([second]) for second in range(60)]
 
 
 class Series:
-    """One series in one source partition: its open panes by start, and how many attempts run or wait now."""
+    """One series in one source partition: its panes by start, and how many attempts run or wait now.
 
-    __slots__ = ("key", "minutes", "name", "running", "seconds", "told", "waiting")
+    Seconds at rest lie packed in one value per minute, (second of the minute, length, pane) after another: an object for each would be
+    most of the memory of stage 1.
+    """
+
+    __slots__ = ("dropped", "key", "minutes", "name", "newest", "resting", "running", "seconds", "told", "waiting")
 
     def __init__(self, key: SeriesKey) -> None:
         self.key, self.name = key, join_key(key)
-        self.seconds: dict[int, Cell | bytes] = {}  # bytes: a pane at rest
-        self.minutes: dict[int, Cell | bytes] = {}
+        self.seconds: dict[int, Cell] = {}
+        self.newest: Cell | None = None  # the second last counted in, if it does not rest: most events are of the same
+        self.resting: dict[int, bytes] = {}  # by start of the minute
+        self.minutes: dict[int, Cell | bytes] = {}  # bytes: a pane at rest
         self.running = self.waiting = 0
         self.told = (0, 0)  # (running, waiting) as last published
+        self.dropped = False
 
     @property
     def idle(self) -> bool:
-        return not (self.seconds or self.minutes or self.running or self.waiting or self.told != (0, 0))
+        return not (self.seconds or self.resting or self.minutes or self.running or self.waiting or self.told != (0, 0))
+
+    def rest(self, start_s: int, stored: bytes) -> bool:
+        """Pack a second; True if it is the first of its minute."""
+        second = start_s % 60
+        packed = self.resting.get(start_s - second)
+        entry = _ENTRY_HEADS[second] + len(stored).to_bytes(4, "big") + stored
+        self.resting[start_s - second] = entry if packed is None else packed + entry
+        return packed is None
+
+    def wake(self, start_s: int) -> bytes | None:
+        """Take a second out of its pack, if it rests there."""
+        second = start_s % 60
+        packed = self.resting.get(start_s - second)
+        if packed is None:
+            return None
+        at = 0
+        while at < len(packed):
+            end = at + 5 + int.from_bytes(packed[at + 1 : at + 5], "big")
+            if packed[at] == second:
+                self.resting[start_s - second] = packed[:at] + packed[end:]
+                return packed[at + 5 : end]
+            at = end
+        return None
+
+    def at_rest(self) -> dict[int, bytes]:
+        """The seconds at rest, by start."""
+        found: dict[int, bytes] = {}
+        for minute_s, packed in self.resting.items():
+            at = 0
+            while at < len(packed):
+                end = at + 5 + int.from_bytes(packed[at + 1 : at + 5], "big")
+                found[minute_s + packed[at]] = packed[at + 5 : end]
+                at = end
+        return found
 
     def sums(self) -> dict[int, Pane]:
         """What its minutes hold by now, seconds that are still open included."""
         sums: dict[int, Pane] = {}
         for start_s, held in self.minutes.items():
-            merge(sums.setdefault(start_s, Pane()), decode_pane(held) if isinstance(held, bytes) else held.pane)
-        for start_s, held in self.seconds.items():
-            if isinstance(held, Cell) and not held.closed:
-                merge(sums.setdefault(start_s - start_s % 60, Pane()), held.pane)
+            merge(sums.setdefault(start_s, Pane()), decode_pane(held if isinstance(held, bytes) else held.freeze()))
+        for start_s, cell in self.seconds.items():
+            if not cell.closed:
+                merge(sums.setdefault(start_s - start_s % 60, Pane()), decode_pane(cell.freeze()))
         return sums
 
 
@@ -89,7 +99,9 @@ class SeriesTable:
         self._unclosed: defaultdict[int, list[Cell]] = defaultdict(list)  # seconds, by their end
         self._derived: defaultdict[int, list[Cell]] = defaultdict(list)  # unsaved minutes that their seconds still hold, by start
         self._expiring: defaultdict[tuple[int, int, int], list[Series]] = defaultdict(list)  # by watermark in s at which it goes, size, start
+        self._packs: defaultdict[int, list[Series]] = defaultdict(list)  # that hold seconds at rest, by start of the minute
         self._expired_s = 0  # watermark up to which panes were dropped
+        self._key_start, self._key_head = (0, 0), b""  # (size, start) of the pane whose key was made last, and its first part
 
     def series(self, key: SeriesKey) -> Series:
         """The series to count `key` in."""
@@ -108,42 +120,17 @@ class SeriesTable:
                 return False
             self._count(self._minute(series, second - second % 60), field, sample_us, sign)
             return True
-        cell = series.seconds.get(second)
-        if type(cell) is not Cell:  # isinstance costs more, and this is the hot path
-            cell = self._second(series, second)
+        newest = series.newest
+        cell = newest if newest is not None and newest.start_s == second else self._second(series, second)
         if cell.closed:
             self._count(self._minute(series, second - second % 60), field, sample_us, sign)
         self._count(cell, field, sample_us, sign)
         return True
 
     def _count(self, cell: Cell, field: int, sample_us: int | None, sign: int) -> None:
-        stored = cell.stored
-        pane = cell.pane if isinstance(stored, bytes) else stored
-        pane.counts[field] += sign
+        cell.count(field, sample_us, sign)
         if not cell.pending:
             self._touch(cell)
-        if sample_us is None:
-            return
-        if field == STARTED:
-            samples = pane.wait
-            if sample_us > 0:
-                pane.wait_sum_us += sample_us * sign
-            elif sample_us < 0:  # clocks disagree: kept raw in history, 0 in the histogram, counted here
-                pane.negative_waits += sign
-        elif field == FINISHED:
-            samples = pane.run_ok
-            if sample_us > 0:
-                pane.ok_sum_us += sample_us * sign
-        else:
-            samples = pane.run_failed
-            if sample_us > 0:
-                pane.failed_sum_us += sample_us * sign
-        index = bucket(sample_us) if sample_us > 0 else ZERO
-        total = samples.get(index, 0) + sign
-        if total:
-            samples[index] = total
-        else:
-            del samples[index]
 
     def _touch(self, cell: Cell) -> None:
         """Note that a pane has changed since it was last saved or published."""
@@ -156,28 +143,35 @@ class SeriesTable:
             self.unpublished[cell.end_us].append(cell)
 
     def _second(self, series: Series, start_s: int) -> Cell:
-        cell, is_new = self._cell(series, series.seconds, 1, start_s)
-        if is_new:
-            self._unclosed[cell.end_us].append(cell)
+        """The cell of a second: at hand, woken, or new."""
+        cell = series.seconds.get(start_s)
+        if cell is None:
+            stored = series.wake(start_s)
+            if stored is None:
+                cell = self._cell(series, 1, start_s, False)
+                self._keep(series, 1, start_s)
+                self._unclosed[cell.end_us].append(cell)
+            else:
+                cell = self._cell(series, 1, start_s, True)
+                cell.thaw(stored)
+            series.seconds[start_s] = cell
+        series.newest = cell
         return cell
 
     def _minute(self, series: Series, start_s: int) -> Cell:
-        return self._cell(series, series.minutes, 60, start_s)[0]
-
-    def _cell(self, series: Series, cells: dict[int, Cell | bytes], size_s: int, start_s: int) -> tuple[Cell, bool]:
-        """The cell of a pane, woken if it rests, and whether it is a new one."""
-        held = cells.get(start_s)
+        """The cell of a minute: at hand, woken, or new."""
+        held = series.minutes.get(start_s)
         if isinstance(held, Cell):
-            return held, False
-        if held is not None:
-            return self._place(series, cells, size_s, start_s, held, True), False
-        self._keep(series, size_s, start_s)
-        return self._place(series, cells, size_s, start_s, Pane([0, 0, 0, 0, 0, 0, 0, 0]), size_s != 1), True
-
-    def _place(self, series: Series, cells: dict[int, Cell | bytes], size_s: int, start_s: int, stored: Pane | bytes, closed: bool) -> Cell:
-        key, end_us = self.key(series, size_s, start_s), (start_s + size_s) * SECOND_US
-        cell = cells[start_s] = Cell(series, size_s, start_s, key, stored, end_us, closed)
+            return held
+        cell = series.minutes[start_s] = self._cell(series, 60, start_s, True)
+        if held is None:
+            self._keep(series, 60, start_s)
+        else:
+            cell.thaw(held)
         return cell
+
+    def _cell(self, series: Series, size_s: int, start_s: int, closed: bool) -> Cell:
+        return Cell(series, size_s, start_s, self.key(series, size_s, start_s), (start_s + size_s) * SECOND_US, closed)
 
     def _keep(self, series: Series, size_s: int, start_s: int) -> None:
         kept_us = SECOND_PANES_KEPT_US if size_s == 1 else MINUTE_PANES_KEPT_US
@@ -185,12 +179,24 @@ class SeriesTable:
         self._expiring[max(start_s + size_s + kept_us // SECOND_US, self._expired_s) + 1, size_s, start_s].append(series)
 
     def key(self, series: Series, size_s: int, start_s: int) -> bytes:
-        return pane_key(size_s, start_s, self.partition, series.name)
+        """`pane_key`; panes come second by second, so that most keys begin like the one before."""
+        if self._key_start != (size_s, start_s):
+            self._key_start, self._key_head = (size_s, start_s), pane_key(size_s, start_s, self.partition, b"")
+        return self._key_head + series.name
 
     def _rest(self, cell: Cell) -> None:
         """Keep only the bytes of a pane about which nothing has to be done."""
-        if cell.closed and not cell.unsaved and not cell.unpublished:
-            (cell.series.seconds if cell.size_s == 1 else cell.series.minutes)[cell.start_s] = cell.freeze()
+        if not cell.closed or cell.unsaved or cell.unpublished:
+            return
+        series, start_s = cell.series, cell.start_s
+        if cell.size_s != 1:
+            series.minutes[start_s] = cell.freeze()
+            return
+        series.seconds.pop(start_s, None)
+        if series.newest is cell:
+            series.newest = None
+        if series.rest(start_s, cell.freeze()):
+            self._packs[start_s - start_s % 60].append(series)
 
     def close(self, watermark_us: int) -> None:
         """Add the seconds that have ended to their minutes."""
@@ -198,7 +204,7 @@ class SeriesTable:
             for cell in self._unclosed.pop(end_us):
                 cell.closed = True
                 minute = self._minute(cell.series, cell.start_s - cell.start_s % 60)
-                merge(minute.pane, cell.pane)
+                minute.merge(cell)
                 if not minute.pending:
                     self._touch(minute)
 
@@ -240,8 +246,12 @@ class SeriesTable:
         if size_s != 1 and not own_record(start_s, watermark_us):
             return  # an older record: its seconds know better
         series = self.kept(key)
-        cells = series.seconds if size_s == 1 else series.minutes
-        cell = self._place(series, cells, size_s, start_s, stored, size_s != 1)
+        cell = self._cell(series, size_s, start_s, size_s != 1)
+        cell.thaw(stored)
+        if size_s == 1:
+            series.seconds[start_s] = cell
+        else:
+            series.minutes[start_s] = cell
         self._keep(series, size_s, start_s)
         if cell.end_us > published_us:
             cell.unpublished = True
@@ -262,19 +272,29 @@ class SeriesTable:
                 return
             _, size_s, start_s = at
             for series in self._expiring.pop(at):
-                (series.seconds if size_s == 1 else series.minutes).pop(start_s, None)
-                self.drop_if_idle(series)
+                if size_s == 1:
+                    series.seconds.pop(start_s, None)
+                    series.newest = None
+                else:
+                    series.minutes.pop(start_s, None)
+                    self.drop_if_idle(series)
                 dropped += 1
                 yield self.key(series, size_s, start_s)
+        for minute_s in [minute_s for minute_s in self._packs if minute_s + 60 + SECOND_PANES_KEPT_US // SECOND_US < until]:
+            for series in self._packs.pop(minute_s):
+                series.resting.pop(minute_s, None)
+                self.drop_if_idle(series)
 
     def clear(self) -> None:
         """Forget all panes, before the table itself is forgotten."""
         for series in self.by_key.values():
             series.seconds.clear()
             series.minutes.clear()
+            series.newest = None
 
     def drop_if_idle(self, series: Series) -> None:
         if series.idle:
+            series.dropped = True
             self.by_key.pop(series.key, None)
 
 

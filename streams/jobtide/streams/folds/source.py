@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from jobtide.streams.errors import ContractError
-from jobtide.streams.events import LAST_JOB_KIND, Event, Reason, decode, decode_each, decode_plain
+from jobtide.streams.events import Event, Job, Reason, decode, decode_each, decode_job, is_job
 from jobtide.streams.events.data import StatsData
 from jobtide.streams.folds import sequences
-from jobtide.streams.folds.attempts import AttemptKey
 from jobtide.streams.folds.counters import Counters, Limits
 from jobtide.streams.folds.identities import Identities
 from jobtide.streams.folds.lifecycle import Lifecycles
+from jobtide.streams.folds.memory import named
 from jobtide.streams.folds.notices import Notices
 from jobtide.streams.folds.sequences import Epoch
 
@@ -71,12 +71,12 @@ class SourceFold:
             if watermark_us < self.idle_us:
                 watermark_us = self.idle_us
             value = value or b""
-            event = decode_plain(value)
-            if event is None:
+            job = decode_job(value)
+            if job is None:
                 self._fold_any(offset, value, watermark_us)
             else:
                 try:
-                    self._take(event, watermark_us)
+                    self._take_job(job, watermark_us)
                 except ContractError as fault:
                     self._reject(offset, value, [(0, Reason(fault.reason), fault.detail)])
             self.version = offset
@@ -111,34 +111,49 @@ class SourceFold:
         self.counters.rejected += len(faults)
         self.rejected.append(Rejected(offset, value, faults))
 
-    def _take(self, event: Event, watermark_us: int) -> None:
-        counters = self.counters
-        counters.events += 1
-        name = event.epoch
+    def _take_job(self, job: Job, watermark_us: int) -> None:
+        if not self._is_new(job.event, job.epoch, job.lane, job.seq):
+            return
+        if job.backfill:
+            self.counters.backfill += 1
+            return
+        at_us = job.time_us
+        if at_us > self.high_us:
+            at_us = self._advance(at_us)
+        self.lifecycles.take(job, at_us, self.append_us, watermark_us)
+
+    def _is_new(self, event: Event, name: str | None, lane: int | None, seq: int | None) -> bool:
+        """Count an event; False if it has come before."""
+        self.counters.events += 1
         if name is not None:
             epoch = self.unsaved_epochs.get(name)
             if epoch is None:
                 epoch = self._touch_epoch(name, event)
-            lane = epoch.lanes.get(event.lane)  # type: ignore[arg-type]
-            if lane is not None and event.seq == lane.next:  # what `observe` would do, for nearly every event
-                lane.next += 1
+            known = epoch.lanes.get(lane)  # type: ignore[arg-type]
+            if known is not None and seq == known.next:  # what `observe` would do, for nearly every event
+                known.next += 1
                 epoch.received += 1
-            elif not self._numbered(event, epoch):
-                counters.duplicates += 1
-                return
-        elif not self.identities.first_time(event.id, self.append_us):
-            counters.duplicates += 1
+                return True
+            if self._numbered(event, epoch):
+                return True
+        elif self.identities.first_time(event.id, self.append_us):
+            return True
+        self.counters.duplicates += 1
+        return False
+
+    def _take(self, event: Event, watermark_us: int) -> None:
+        if is_job(event):
+            self._take_job(Job(event, True), watermark_us)
+            return
+        if not self._is_new(event, event.epoch, event.lane, event.seq):
             return
         if event.backfill:
-            counters.backfill += 1
+            self.counters.backfill += 1
             return
         at_us: int = event.time_us
         if at_us > self.high_us:
             at_us = self._advance(at_us)
-        kind = event.kind
-        if kind <= LAST_JOB_KIND:
-            self.lifecycles.take(kind, event, event.data, at_us, self.append_us, watermark_us)  # type: ignore[arg-type]
-        elif isinstance(event.data, StatsData):
+        if isinstance(event.data, StatsData):
             self._stats(event, event.data)
         else:
             self.notices.note(event, at_us)
@@ -187,6 +202,6 @@ class SourceFold:
                                pane.wait, pane.run_ok, pane.run_failed)
                 for key, series in by_key.items() for start, pane in series.sums().items() if any(pane.counts)
             },
-            "open": {AttemptKey(*key[0], key[1], key[2]): attempt.facts for key, attempt in self.lifecycles.memory.open.items()},
+            "open": {named(key): attempt.facts for key, attempt in self.lifecycles.memory.open.items()},
             "gauges": {key: (s.running, s.waiting) for key, s in by_key.items() if s.running or s.waiting},
         }  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 from jobtide.streams.folds.counters import Counters
-from jobtide.streams.folds.facts import AttemptFacts
+from jobtide.streams.folds.facts import FactsRecord
 
 
 class Lane(msgspec.Struct, array_like=True):
@@ -35,14 +35,14 @@ class Ended(msgspec.Struct, array_like=True, gc=False):
     series_class: str
     closed_us: int
     closed_no: int
-    facts: AttemptFacts
+    facts: FactsRecord
 
 
 class Open(msgspec.Struct, array_like=True, gc=False):
     """An open attempt in the checkpoint (its key is the record's). They are put back in the order of `opened_no`."""
 
     series_class: str
-    facts: AttemptFacts
+    facts: FactsRecord
     opened_no: int = 0
 
 
