@@ -1,4 +1,4 @@
-"""The process that is a ClickHouse HTTP server: `python clickhouse_process.py LIBRARY DIRECTORY PORT`.
+"""The process that is a ClickHouse HTTP server: `python clickhouse_process.py LIBRARY DIRECTORY PORT [CONFIG]`.
 
 Only that; installing, starting and ending it is `clickhouse_server.py`. Imports nothing of ours, so that it can run as a file.
 """
@@ -13,8 +13,9 @@ SERVE = (
 )
 
 
-def main(library: str, directory: str, port: str) -> None:
+def main(library: str, directory: str, port: str, config: str | None = None) -> None:
     arguments = ["clickhouse", f"--path={directory}", "--listen_host=127.0.0.1", f"--http_port={port}", f"--query={SERVE}"]
+    arguments += [f"--config-file={config}"] if config else []
     argv = (ctypes.c_char_p * len(arguments))(*(argument.encode() for argument in arguments))
     sys.exit(ctypes.CDLL(library).chdb_query_cmdline(len(arguments), argv))
 

@@ -11,7 +11,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from jobtide.cli.embedded import ports
@@ -47,10 +47,14 @@ def install() -> Path:
 
 
 @contextlib.contextmanager
-def clickhouse(directory: Path) -> Iterator[Server]:
-    """One ClickHouse server with its data in `directory`; `address` is its http:// URL."""
+def clickhouse(directory: Path, users: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """One ClickHouse server with its data in `directory`; `address` is its http:// URL. `users`: passwords by name, in place of the one
+    user `default` without a password; each may do everything.
+    """
     library, port = install(), ports.free_block(1)
     argv = [sys.executable, str(PROGRAM), str(library), str(directory / "data"), str(port)]
+    if users is not None:
+        argv.append(str(_with_users(directory, users)))
     process = Process(Command("clickhouse", argv), directory, directory)
     server = Server(f"http://127.0.0.1:{port}", process, lambda: _answers(port))
     try:
@@ -58,6 +62,21 @@ def clickhouse(directory: Path) -> Iterator[Server]:
         yield server
     finally:
         process.kill()
+
+
+def _with_users(directory: Path, users: Mapping[str, str]) -> Path:
+    """The server's configuration. Its own session is of `default` without a password."""
+
+    def user(name: str, password: str) -> str:
+        profile = "<profile>default</profile><quota>default</quota><access_management>1</access_management>"
+        return f"<{name}><password>{password}</password><networks><ip>::/0</ip></networks>{profile}</{name}>"
+
+    everybody = "".join(user(name, password) for name, password in users.items())
+    file, config = directory / "users.xml", directory / "config.xml"
+    own = user("default", "")
+    file.write_text(f"<clickhouse><profiles><default/></profiles><quotas><default/></quotas><users>{own}{everybody}</users></clickhouse>")
+    config.write_text(f"<clickhouse><user_directories><users_xml><path>{file}</path></users_xml></user_directories></clickhouse>")
+    return config
 
 
 def _answers(port: int) -> bool:
