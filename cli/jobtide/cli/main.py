@@ -15,6 +15,11 @@ from jobtide.streams.errors import ConfigError, StoreRejected, TransientError
 # Name → the line in `jobtide --help`. One module of that name in `commands` each.
 COMMANDS = {
     "up": "Start everything on this machine and show its address.",
+    "top": "Watch job classes live.",
+    "stats": "Totals, slowest queues, failing classes.",
+    "queues": "Queues or job classes with their numbers.",
+    "failed": "Failed attempts, newest first.",
+    "job": "The story of one job.",
     "emit": "Run a command and tell what becomes of it.",
     "agent": "Deliver what dead processes left on disk.",
     "replay": "Play a file of events into a running jobtide.",
@@ -26,6 +31,7 @@ COMMANDS = {
     "rebuild": "Fold job.events again from its beginning.",
     "dlq": "List or replay dead letters.",
     "keys": "Make, list and revoke API keys.",
+    "erase": "Erase a job or a tenant.",
     "topics": "Make the Kafka topics.",
     "version": "Print the version.",
 }

@@ -1,0 +1,1 @@
+"""What the asking commands (`stats`, `queues`, `failed`, `job`, `top`, …) share: `api` asks over HTTP, `pictures` are pure."""
