@@ -7,7 +7,7 @@ COPY sinks sinks
 COPY query query
 COPY cli cli
 COPY emitters/gateway emitters/gateway
-RUN python -m venv /opt/jobtide && /opt/jobtide/bin/pip install --no-cache-dir -c constraints.txt .
+RUN python -m venv /opt/jobtide && /opt/jobtide/bin/pip install --no-cache-dir -c constraints.txt '.[mcp]'
 
 FROM python:3.11-slim
 RUN useradd --system --create-home --uid 10001 jobtide && install -d -o jobtide -m 0700 /keys

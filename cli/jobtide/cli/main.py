@@ -20,6 +20,7 @@ COMMANDS = {
     "queues": "Queues or job classes with their numbers.",
     "failed": "Failed attempts, newest first.",
     "job": "The story of one job.",
+    "mcp": "Let an assistant ask (MCP over stdin and stdout).",
     "emit": "Run a command and tell what becomes of it.",
     "agent": "Deliver what dead processes left on disk.",
     "replay": "Play a file of events into a running jobtide.",

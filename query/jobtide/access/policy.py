@@ -19,7 +19,7 @@ METRICS = "/metrics"
 # Need no key: they say nothing about jobs. The two last are what draws and describes the API.
 FREE = frozenset({"/healthz", "/readyz", "/openapi.json", "/docs", "/docs/oauth2-redirect"})
 # Asked by POST because the question is long, or because the protocol is: they change nothing.
-READING_POSTS = frozenset({"/v1/query", "/mcp", "/mcp/"})
+READING_POSTS = frozenset({"/v1/query", "/mcp"})
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -43,7 +43,7 @@ def needed(method: str, path: str) -> Role | None:
         return Role.ADMIN
     if path == EVENTS and method not in _READING:
         return Role.INGEST
-    return Role.VIEWER if method in _READING or path in READING_POSTS else Role.OPERATOR
+    return Role.VIEWER if method in _READING or (method == "POST" and path in READING_POSTS) else Role.OPERATOR
 
 
 def role_denied(caller: Caller, method: str, path: str) -> Denied | None:

@@ -13,6 +13,8 @@ import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.metadata import version
+from importlib.util import find_spec
 
 from fastapi import Depends, FastAPI
 from jobtide.access.guard import Access, install, takes_tenant
@@ -102,6 +104,10 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(health.router({REDIS: follower.ping, CLICKHOUSE: history.ready}, registry))
     app.include_router(admin.router(Erasure(writer, settings), access.trail, engine))
     install(app, access)
+    if find_spec("mcp") is not None:  # the extra jobtide[mcp]
+        from jobtide.query.mcp.mounted import mount
+
+        mount(app, version("jobtide"))
     return app
 
 
