@@ -19,7 +19,7 @@ MAPPINGS = [mapping for backend in vectors.mappings().values() for mapping in ba
 def enveloped(expected: dict[str, Any]) -> bytes:
     lane = lane_of(expected["partitionkey"])
     envelope = {
-        "specversion": "1.0", "id": "0123456789abcdef", "source": "/vectors", "subject": expected["data"]["job_id"],
+        "specversion": "1.0", "id": "0123456789abcdef", "source": "/vectors", "subject": expected["data"].get("job_id", "queue"),
         "epoch": "0123456789", "lane": lane, "seq": 0,
     }  # fmt: skip
     return json.dumps(envelope | expected).encode()

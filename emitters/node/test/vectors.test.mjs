@@ -62,7 +62,7 @@ const CALLS = {
 };
 // What only a backend of another language can know at that point, and this core has no call for.
 const needsMore = ({ type, data }) => (type === "job.enqueued.v1" && data.run_at) || (type === "job.discarded.v1" && !data.worker_id && data.error);
-const OF_A_JOB = ["max_attempts", "priority", "parent_job_id", "batch_id", "labels"];
+const OF_A_JOB = ["max_attempts", "priority", "parent_job_id", "batch_id", "labels", "args_preview"];
 
 function ended(emitter, job, data) {
   const now = clock.monotonicMs();
@@ -81,11 +81,13 @@ for (const [file, mappings] of read("mappings"))
         const { data } = expected;
         const more = Object.fromEntries(OF_A_JOB.filter((name) => name in data).map((name) => [name, data[name]]));
         clock.wallUs = () => exactUs(expected.time);
+        const { traceparent } = expected;
+        if (traceparent) more.traceparent = traceparent;
         CALLS[expected.type](emitter, emitter.job(data.system, data.queue, data.job_class, data.job_id, data.attempt, more), data);
         Object.assign(clock, real);
         assert.ok(await emitter.flush());
         const event = memory.events.find((made) => made.type === expected.type);
-        const made = { type: event.type, time: event.time, partitionkey: event.partitionkey, data: event.data };
+        const made = { type: event.type, time: event.time, partitionkey: event.partitionkey, ...(traceparent ? { traceparent: event.traceparent } : {}), data: event.data };
         assert.deepEqual(made, expected, `${file} ${mapping.name}`);
       }
     }
