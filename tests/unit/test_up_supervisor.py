@@ -17,8 +17,8 @@ from jobtide.streams.errors import ConfigError
 
 # Says when it starts and ends, in one file for all; marks itself ready.
 SCRIPT = """
-echo "+$0" >> {log}
 trap 'echo "-$0" >> {log}; exit 0' TERM
+echo "+$0" >> {log}
 touch {here}/$0.ready
 while :; do sleep 0.02; done
 """
