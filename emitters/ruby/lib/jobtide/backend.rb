@@ -15,6 +15,8 @@ module Jobtide
     Context = Struct.new(:system, :job_id, :worker_id, :attempts_before, :enqueued_at_us, :run_at_us, :told, :stopped)
 
     @telling = {}
+    @retrying = {}
+    @batches = {}
     @interruptions = []
 
     class << self
@@ -25,6 +27,24 @@ module Jobtide
 
       def tells?(system)
         @telling.key?(system)
+      end
+
+      # The block says whether the system runs a job again whose error ActiveJob has let out.
+      def retries_unhandled(system, &asked)
+        @retrying[system] = asked
+      end
+
+      def retries_unhandled?(system)
+        @retrying.key?(system) && @retrying[system].call
+      end
+
+      # The block says the id of an ActiveJob's batch on the system, if it has one.
+      def batches(system, &asked)
+        @batches[system] = asked
+      end
+
+      def batch_of(system, active_job)
+        @batches[system]&.call(active_job)
       end
 
       # Classes of exceptions (given by a block, because they may be loaded later) by which a backend takes a job back: no
@@ -66,6 +86,17 @@ module Jobtide
 
       def running_id=(job_id)
         Thread.current[:jobtide_running_id] = job_id
+      end
+
+      # The run that this thread has in hand, for `Jobtide.progress`. Its job is the parent of what the thread enqueues.
+      def run
+        Thread.current[:jobtide_run]
+      end
+
+      def run=(run)
+        thread = Thread.current
+        thread[:jobtide_run] = run
+        thread[:jobtide_running_id] = run&.job&.id
       end
 
       # host:pid, for backends that have no name for their workers.

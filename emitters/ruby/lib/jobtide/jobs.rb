@@ -15,21 +15,23 @@ require "jobtide/sizes"
 module Jobtide
   # Names one attempt of one job, once for all its events: `facts`, `subject` and `key` are the JSON of what each says.
   class Job
-    attr_reader :id, :queue, :attempt, :facts, :subject, :key, :lane
+    attr_reader :id, :system, :queue, :attempt, :facts, :subject, :key, :lane, :trace
 
-    def initialize(id, queue, attempt, facts, subject, key, lane)
+    def initialize(id, system, queue, attempt, facts, subject, key, lane, trace = nil)
       @id = id
+      @system = system
       @queue = queue
       @attempt = attempt
       @facts = facts
       @subject = subject
       @key = key
       @lane = lane
+      @trace = trace
     end
   end
 
   # What all jobs of a class in a queue say, and how their partition keys begin.
-  Series = Struct.new(:queue, :facts, :prefix, :plain)
+  Series = Struct.new(:system, :queue, :facts, :prefix, :plain)
   private_constant :Series
 
   module JobEvents
@@ -38,11 +40,14 @@ module Jobtide
     SAID = Jobtide.site("emitter.job_event")
     ERROR = Jobtide.site("emitter.error")
     # Stands in when naming failed: its events are dropped, the caller goes on.
-    UNNAMED = Job.new("unknown", "unknown", 1, nil, nil, nil, 0).freeze
+    UNNAMED = Job.new("unknown", "unknown", "unknown", 1, nil, nil, nil, 0).freeze
     private_constant :MAX_SERIES, :UNNAMED
 
+    TRACEPARENT = /\A[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\z/.freeze
+
     # Names an attempt. `more` is optional data of the contract: max_attempts, priority, parent_job_id, batch_id, labels, …
-    def job(system, queue, job_class, job_id, attempt = 1, **more)
+    # `traceparent` (W3C) is said by all its events; by default that of the span the caller is in (see `Jobtide.tracing`).
+    def job(system, queue, job_class, job_id, attempt = 1, traceparent: nil, **more)
       Jobtide.guard(NAMED) do
         id = Bounds.name(job_id)
         series = @series[job_class]&.[](queue)&.[](system) || new_series(system, queue, job_class)
@@ -52,7 +57,9 @@ module Jobtide
         facts << "," << Sizes.members(bounded(more)) unless more.empty?
         key = series.prefix + id
         quoted_key = series.plain && subject.bytesize == id.bytesize + 2 ? "\"#{key}\"" : Bounds.quoted(key)
-        Job.new(id, series.queue, number, facts, subject, quoted_key, Lanes.of(key))
+        trace = traceparent || Jobtide.traceparent
+        trace = TRACEPARENT.match?(trace) ? ",\"traceparent\":\"#{trace}\"" : nil if trace
+        Job.new(id, series.system, series.queue, number, facts, subject, quoted_key, Lanes.of(key), trace)
       end || UNNAMED
     end
 
@@ -107,7 +114,7 @@ module Jobtide
 
       Jobtide.guard(SAID) do
         text = "#{text},#{Sizes.members(more)}" if more && !more.empty?
-        put(kind, job.subject, job.key, job.lane, job.facts, text, rank, at_us)
+        put(kind, job.subject, job.key, job.lane, job.facts, text, rank, at_us, job.trace)
       end
       nil
     end
@@ -122,7 +129,7 @@ module Jobtide
         "queue" => Bounds.name(queue), "job_class" => Bounds.name(job_class)
       }
       prefix = "#{tenant}/#{facts['system']}/"
-      made = Series.new(facts["queue"], Sizes.members(facts), prefix, Bounds.plain?(prefix)).freeze
+      made = Series.new(facts["system"], facts["queue"], Sizes.members(facts), prefix, Bounds.plain?(prefix)).freeze
       @series = {} if (@series_count = (@series_count || 0) + 1) % MAX_SERIES == 0
       ((@series[job_class] ||= {})[queue] ||= {})[system] = made
     end

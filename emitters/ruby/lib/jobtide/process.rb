@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require "jobtide/backend"
 require "jobtide/emitter"
 require "jobtide/errors"
 require "jobtide/guard"
@@ -10,7 +11,8 @@ require "jobtide/settings"
 # Not how events are made or sent (emitter).
 module Jobtide
   AT_EXIT = site("process.at_exit")
-  private_constant :AT_EXIT
+  PROGRESS = site("process.progress")
+  private_constant :AT_EXIT, :PROGRESS
 
   @lock = Mutex.new
   @emitter = nil
@@ -27,6 +29,22 @@ module Jobtide
       settings, unknown = Settings.load(ENV.to_h, overrides)
       log.warn("jobtide: no such settings, ignored: #{unknown.join(', ')}") unless unknown.empty?
       @lock.synchronize { install(Emitter.new(settings, transport: transport)) }
+    end
+
+    # How far the job that this thread runs is: 0 to 1, and in which step. Outside of a job it does nothing.
+    def progress(ratio, step = nil)
+      guard(PROGRESS) { Backend.run&.progress(ratio, step) }
+      nil
+    end
+
+    # The block says the W3C traceparent of the span that the calling thread is in, or nil. With OpenTelemetry:
+    #   Jobtide.tracing { (c = OpenTelemetry::Trace.current_span.context).valid? ? "00-#{c.hex_trace_id}-#{c.hex_span_id}-01" : nil }
+    def tracing(&asked)
+      @tracing = asked
+    end
+
+    def traceparent
+      @tracing&.call
     end
 
     # Waits until everything so far is acknowledged: for places where a process ends by `exit!`. See Emitter#flush.

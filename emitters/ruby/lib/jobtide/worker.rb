@@ -43,6 +43,12 @@ module Jobtide
       @facts["worker_id"]
     end
 
+    # It also serves these queues, with more threads: heartbeats say so from now on.
+    def serves(queues, concurrency)
+      named = (@facts["queues"] + queues.map { |queue| Bounds.name(queue) }).uniq.first(64)
+      @facts = @facts.merge("queues" => named, "concurrency" => @facts["concurrency"].to_i + concurrency)
+    end
+
     # The worker takes no more jobs; said at once by the background thread.
     def stopping
       return if @stopping
@@ -118,14 +124,18 @@ module Jobtide
       ::Process.clock_gettime(::Process::CLOCK_PROCESS_CPUTIME_ID)
     end
 
-    # The release this worker runs. All workers of a release say it under one id, so that it counts once.
+    # The release this worker runs, to every partition. Through the gateway all workers of a release say it under one id,
+    # so that it counts once.
     def mark_deploy(at_us)
       settings = @emitter.settings
-      return if settings.release.empty? || @emitter.partitions
+      return if settings.release.empty?
 
       release = Bounds.name(settings.release)
-      id = "deploy-#{format('%08x', Zlib.crc32(settings.tenant + settings.environment))}-#{format('%08x', Zlib.crc32(release))}"
-      @emitter.emit("deploy.marked.v1", { "release" => release }, partitionkey: settings.tenant, subject: release, at_us: at_us, lane: UNNUMBERED, rank: Rank::FINAL, id: id)
+      data = { "release" => release, "system" => @facts["system"] }
+      (@emitter.partitions ? (0...@emitter.partitions) : [UNNUMBERED]).each do |lane|
+        id = lane.negative? ? { id: "deploy-#{format('%08x', Zlib.crc32(settings.tenant + settings.environment + @facts['system']))}-#{format('%08x', Zlib.crc32(release))}" } : {}
+        @emitter.emit("deploy.marked.v1", data, partitionkey: settings.tenant, subject: release, at_us: at_us, lane: lane, rank: Rank::FINAL, **id)
+      end
     end
   end
 end

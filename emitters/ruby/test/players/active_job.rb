@@ -13,7 +13,7 @@ module Players
 
     def initialize
       ActiveJobJobs.on(SolidQueueAdapter.new)
-      Jobtide::ActiveJob::Performed.instance_variable_set(:@process, [::Process.pid, Jobtide.emitter.object_id]) # no worker events here
+
       @jobs = {}
     end
 

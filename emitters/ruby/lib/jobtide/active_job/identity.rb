@@ -18,7 +18,7 @@ module Jobtide
 
       # `attempt` as ActiveJob counts; what the backend tried besides is added while it runs a job.
       def job(active_job, attempt, system = self.system(active_job))
-        Jobtide.emitter.job(system, active_job.queue_name || "default", active_job.class.name, active_job.job_id, attempt, **more(active_job))
+        Jobtide.emitter.job(system, active_job.queue_name || "default", active_job.class.name, active_job.job_id, attempt, **more(active_job, system))
       end
 
       # What the backend says of this job, if its hooks are there and it was not called by another job.
@@ -33,9 +33,11 @@ module Jobtide
         job(active_job, active_job.executions.to_i + (context ? context.attempts_before : 0), context ? context.system : system(active_job))
       end
 
-      def more(active_job)
+      def more(active_job, system)
         facts = {}
         facts[:priority] = active_job.priority if active_job.priority.is_a?(Integer)
+        batch = Backend.batch_of(system, active_job)
+        facts[:batch_id] = batch if batch
         parent = Backend.running_id
         facts[:parent_job_id] = parent if parent && parent != active_job.job_id
         if (preview = Arguments.current.preview(active_job.class.name, active_job.arguments))

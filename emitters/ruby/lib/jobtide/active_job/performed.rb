@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 require "jobtide/active_job/identity"
-require "jobtide/broadcasts"
+require "jobtide/in_hand"
 require "jobtide/moments"
 
 # What ActiveJob does with a job: start, end, and what it decides after an error.
@@ -15,8 +15,8 @@ module Jobtide
       # Adapters below which nothing tries again.
       FINAL = %w[async inline good_job solid_queue].freeze
       RUN = :@jobtide_run
-
-      @held = {}
+      # Where the backend below has no hooks of its own for each job, the process itself is the worker.
+      HAND = InHand.new
 
       class << self
         def started(event)
@@ -24,13 +24,13 @@ module Jobtide
           context = Identity.context_of(active_job)
           job = Identity.running(active_job)
           run = Jobtide.emitter.job_started(
-            job, context ? context.worker_id : worker_id(job, active_job),
+            job, context ? context.worker_id : worker_of(job).worker_id,
             enqueued_at_us: context&.enqueued_at_us || Moments.us(active_job.enqueued_at), run_at_us: context&.run_at_us || Moments.us(active_job.scheduled_at)
           )
           context.told = true if context
           Thread.current[:jobtide_active_job] ||= active_job
           active_job.instance_variable_set(RUN, run)
-          hold(run) unless context
+          context ? Backend.run = run : HAND.hold(run)
         end
 
         def performed(event)
@@ -38,8 +38,8 @@ module Jobtide
           run = run_of(active_job)
           return if run.nil?
 
-          release(run)
           error = event.payload[:exception_object]
+          HAND.release(run, failed: !error.nil?)
           if error then Backend.requeued?(error) || run.failed(Jobtide.emitter.error(error))
           elsif event.payload[:aborted] then run.discarded("a callback halted it")
           else run.finished
@@ -76,12 +76,16 @@ module Jobtide
         # Handled by nobody.
         def escaped(error)
           active_job = Thread.current[:jobtide_active_job]
-          return unless active_job && Backend.current.nil? && FINAL.include?(Identity.system(active_job))
+          return unless active_job && Backend.current.nil? && final?(Identity.system(active_job))
 
           Jobtide.emitter.job_dead(job_of(active_job), Jobtide.emitter.error(error))
         end
 
         private
+
+        def final?(system)
+          FINAL.include?(system) && !Backend.retries_unhandled?(system)
+        end
 
         # `retry_job` may be called without an error: then nothing has failed.
         def fail_handled(active_job, error)
@@ -98,25 +102,9 @@ module Jobtide
           run_of(active_job)&.job || Identity.running(active_job)
         end
 
-        # Without hooks of its own below, the process itself is the worker.
-        def worker_id(job, active_job)
-          process = [::Process.pid, Jobtide.emitter.object_id]
-          if @process != process
-            @process = process
-            @held = {}
-            system = Identity.system(active_job)
-            Jobtide.emitter.worker? || Jobtide.emitter.worker(system, Backend.process_id, queues: [job.queue], concurrency: 1, version: "") { @held.values }
-          end
-          Backend.process_id
-        end
-
-        def hold(run)
-          @held[run] = Held.new(run.job.queue, run.job.id, run.job.attempt, Moments.text(run.started_us))
-          Backend.running_id = run.job.id
-        end
-
-        def release(run)
-          Backend.running_id = nil if @held.delete(run)
+        def worker_of(job)
+          HAND.online(job.system, queues: [job.queue], concurrency: 1) unless HAND.online? || Jobtide.emitter.worker?
+          HAND
         end
       end
     end

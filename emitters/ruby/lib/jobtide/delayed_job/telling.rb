@@ -35,7 +35,7 @@ module Jobtide
             row.attempts.zero? ? Row.stored_us(Row.created_us(row)) : nil, Row.stored_us(Row.put_off_us(row))
           )
           Backend.running_id = state.job.id
-          state.run = start(state) unless Row.active_job(row) && Backend.tells?("active_job")
+          Backend.run = state.run = start(state) unless Row.active_job(row) && Backend.tells?("active_job")
           @held = [Held.new(state.job.queue, state.job.id, state.job.attempt, Moments.text(state.run ? state.run.started_us : Moments.now_us))]
           context
         end
@@ -73,7 +73,7 @@ module Jobtide
 
         def left
           @held = []
-          self.state = Backend.current = Backend.running_id = nil
+          self.state = Backend.current = Backend.run = nil
         end
 
         def online(worker)

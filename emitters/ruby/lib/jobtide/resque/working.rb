@@ -87,7 +87,7 @@ module Jobtide
           job = Payload.job(payload, resque_job.queue)
           context = Backend.current = Backend::Context.new(Payload::SYSTEM, job.id, worker_id(resque_job), 0, Payload.enqueued_at_us(payload))
           Backend.running_id = job.id
-          run = start(job, context) unless Payload.wrapped?(payload) && Backend.tells?("active_job")
+          Backend.run = run = start(job, context) unless Payload.wrapped?(payload) && Backend.tells?("active_job")
           State.new(job, run, context)
         end
 
@@ -106,7 +106,7 @@ module Jobtide
 
         # In a child this is the last thing that is said: `exit!` follows.
         def left
-          Backend.current = Backend.running_id = nil
+          Backend.current = Backend.run = nil
           Jobtide.emitter.sign_off if @pid && @pid != ::Process.pid
         end
 

@@ -33,6 +33,7 @@ module Jobtide
         facts = {}
         facts[:max_attempts] = payload["retry"] + 1 if payload["retry"].is_a?(Integer)
         facts[:batch_id] = payload["bid"] if payload["bid"]
+        facts[:traceparent] = payload["traceparent"] if payload["traceparent"] # OpenTelemetry's propagation
         facts[:parent_job_id] = payload[PARENT] if payload[PARENT]
         facts[:labels] = { "tags" => Bounds.name(payload["tags"].join(",")) } if payload["tags"].is_a?(Array) && payload["tags"].any?
         preview = Arguments.current.preview(name, payload["args"])

@@ -57,6 +57,7 @@ module Jobtide
           end
           thread = Thread.current
           thread[:jobtide_running_id] = job.id
+          thread[:jobtide_run] = state.run
           thread[:jobtide_sidekiq] = @held[thread] = state
         end
 
@@ -90,7 +91,7 @@ module Jobtide
 
         def left
           @held.delete(Thread.current)
-          Backend.current = Backend.running_id = nil
+          Backend.current = Backend.run = nil
         end
       end
 
