@@ -7,7 +7,7 @@ Gem::Specification.new do |spec|
   spec.version = Jobtide::VERSION
   spec.authors = ["The jobtide developers"]
   spec.summary = "Tells jobtide what happens to each background job of a Ruby app"
-  spec.description = "Hooks for Sidekiq, ActiveJob, DelayedJob and Resque that report every step of a job, and can never hurt one: no hook waits, raises into a job, or slows it."
+  spec.description = "Hooks for Sidekiq, ActiveJob, GoodJob, Solid Queue, DelayedJob, Resque, Shoryuken, Sneakers and Karafka that report every step of a job, and can never hurt one: no hook waits, raises into a job, or slows it."
   spec.license = "Apache-2.0"
   spec.required_ruby_version = ">= 2.7"
   spec.files = Dir["lib/**/*.rb", "examples/**/*.rb", "README.md", "CHANGELOG.md"]

@@ -43,6 +43,14 @@ module SidekiqHarness
       @sets[key].size
     end
 
+    def lrem(key, _count, value)
+      @queues[key].delete(value) ? 1 : 0
+    end
+
+    def zrem(key, value)
+      !@sets[key].reject! { |_, member| member == value }.nil?
+    end
+
     def sadd(*); end
     def zremrangebyscore(*); end
     def zremrangebyrank(*); end

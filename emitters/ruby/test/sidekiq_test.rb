@@ -132,6 +132,40 @@ if defined?(Sidekiq) && Sidekiq::VERSION < "6.5"
       assert_equal '[{"password":"[masked]","user":"ann"}]', preview
     end
 
+    def test_a_job_that_somebody_deletes_while_it_waits
+      SidekiqHarness::Work.perform_async("ok")
+      SidekiqHarness::Work.perform_in(60, "later")
+      SidekiqHarness::Work.perform_async("fail")
+      Sidekiq::JobRecord.new(SidekiqHarness.redis.queues["queue:default"].shift, "default").tap { |job| SidekiqHarness.redis.queues["queue:default"].unshift(job.value) }.delete
+      run_next # fails, and waits for its next try
+      { Sidekiq::ScheduledSet => "schedule", Sidekiq::RetrySet => "retry" }.each do |set, key|
+        parent = set.allocate.tap { |made| made.instance_variable_set(:@name, key) && made.instance_variable_set(:@_size, 1) }
+        score, value = SidekiqHarness.redis.sets[key][0]
+        Sidekiq::SortedEntry.new(parent, score, value).delete
+        Sidekiq::SortedEntry.new(parent, score, value).delete # it is gone
+      end
+      cancelled = @memory.tap { flushed }.of("job.cancelled").map { |event| event["data"].values_at("attempt", "reason") }
+      assert_equal [[1, "deleted"], [1, "deleted"], [2, "deleted"]], cancelled
+      no_errors
+    end
+
+    def test_progress_from_inside_a_job_and_the_trace_it_belongs_to
+      trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+      Jobtide::Sidekiq::Running.started({ "class" => "X", "jid" => "j1", "args" => [], "queue" => "default", "traceparent" => trace }, "default")
+      Jobtide.progress(0.5, "half way")
+      Jobtide::Sidekiq::Running.left
+      Jobtide.progress(1) # no job any more
+      assert_equal ["started", "progress"], kinds
+      assert_equal [0.5, "half way"], @memory.events[1]["data"].values_at("progress", "step")
+      assert_equal [trace, trace], (@memory.events.map { |event| event["traceparent"] })
+      Jobtide.tracing { "no trace" }
+      SidekiqHarness::Work.perform_async("ok")
+      refute flushed.last.key?("traceparent")
+      no_errors
+    ensure
+      Jobtide.tracing
+    end
+
     # ActiveJob above, both layers' hooks: told once, under one identity, whoever tries again.
     def test_active_job_on_top
       require "active_job_jobs"
@@ -226,6 +260,8 @@ if defined?(Sidekiq) && Sidekiq::VERSION < "6.5"
       SidekiqHarness::Work.perform_in(60, "later")
       Sidekiq::Client.push(JSON.parse(SidekiqHarness.redis.sets["schedule"][0][1]))
       SidekiqHarness.process(SidekiqHarness.take)
+      SidekiqHarness::Work.perform_async("never")
+      assert Sidekiq::JobRecord.new(SidekiqHarness.redis.queues["queue:default"][0], "default").delete
     end
 
     def test_a_log_that_is_broken_too

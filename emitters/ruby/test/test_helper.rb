@@ -5,9 +5,14 @@ require "minitest/mock"
 require "json"
 require "logger"
 require "stringio"
+require "fileutils"
 require "tmpdir"
 require "jobtide"
 require "jobtide/transports/memory"
+
+ENV["TMPDIR"] = Dir.mktmpdir("jobtide-test-") # processes of a host elect one of them there
+own = Process.pid
+Minitest.after_run { FileUtils.rm_rf(ENV["TMPDIR"]) if Process.pid == own }
 
 # What the tests share: an emitter on a memory transport, a check of every event against the contract, and waiting with a
 # deadline.
@@ -19,6 +24,7 @@ module JobtideTest
     @logged = StringIO.new
     Jobtide.log = Logger.new(@logged)
     Jobtide.sites.each_value { |site| site.fault = nil }
+    Jobtide::Backend.current = Jobtide::Backend.run = nil # what a fault in an earlier test has left
     @errors_before = Jobtide.errors
   end
 
@@ -50,6 +56,14 @@ module JobtideTest
       sleep 0.005
     end
     found
+  end
+
+  # A backend's gem, or where it is not installed the stand-in of its documented interface.
+  def self.backend(name)
+    require name
+  rescue LoadError
+    $LOAD_PATH << File.expand_path("stand_ins", __dir__)
+    require name
   end
 
   # What a forked child returns from the block, as JSON.

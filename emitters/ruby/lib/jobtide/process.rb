@@ -12,7 +12,8 @@ require "jobtide/settings"
 module Jobtide
   AT_EXIT = site("process.at_exit")
   PROGRESS = site("process.progress")
-  private_constant :AT_EXIT, :PROGRESS
+  TRACING = site("process.tracing")
+  private_constant :AT_EXIT, :PROGRESS, :TRACING
 
   @lock = Mutex.new
   @emitter = nil
@@ -44,7 +45,7 @@ module Jobtide
     end
 
     def traceparent
-      @tracing&.call
+      @tracing && guard(TRACING) { @tracing.call }
     end
 
     # Waits until everything so far is acknowledged: for places where a process ends by `exit!`. See Emitter#flush.

@@ -12,14 +12,18 @@ module Jobtide
       Jobtide::Railtie.hooks.each { |hook| Jobtide::Railtie.install(hook) }
     end
 
+    # Each backend's hook, and how to see that the app has it.
+    HOOKS = {
+      "jobtide/sidekiq" => -> { defined?(::Sidekiq::Client) }, "jobtide/delayed_job" => -> { defined?(::Delayed::Worker) },
+      "jobtide/resque" => -> { defined?(::Resque::Worker) }, "jobtide/shoryuken" => -> { defined?(::Shoryuken::Queue) },
+      "jobtide/sneakers" => -> { defined?(::Sneakers::Worker) }, "jobtide/karafka" => -> { defined?(::Karafka::App) },
+      "jobtide/active_job" => -> { defined?(::ActiveJob) }, "jobtide/good_job" => -> { defined?(::GoodJob::Scheduler) },
+      "jobtide/solid_queue" => -> { defined?(::SolidQueue) }
+    }.freeze
+
     # What to require: the backends that are loaded.
     def self.hooks
-      found = []
-      found << "jobtide/sidekiq" if defined?(::Sidekiq::Client)
-      found << "jobtide/delayed_job" if defined?(::Delayed::Worker)
-      found << "jobtide/resque" if defined?(::Resque::Worker)
-      found << "jobtide/active_job" if defined?(::ActiveJob)
-      found
+      HOOKS.select { |_, there| there.call }.keys
     end
 
     # A hook that cannot be installed is a line in the log, never an app that does not start.

@@ -1,7 +1,9 @@
 # frozen_string_literal: true
 
 require "sidekiq"
+require "sidekiq/api"
 require "jobtide"
+require "jobtide/sidekiq/deleting"
 require "jobtide/sidekiq/pushing"
 require "jobtide/sidekiq/running"
 require "jobtide/sidekiq/retrying"
@@ -29,6 +31,8 @@ module Jobtide
         @client = true
         Backend.tells("sidekiq")
         ::Sidekiq::Client.prepend(Pushing)
+        ::Sidekiq::JobRecord.prepend(Deleting::Waiting)
+        ::Sidekiq::SortedEntry.prepend(Deleting::Sorted)
       end
 
       def install_server(config)

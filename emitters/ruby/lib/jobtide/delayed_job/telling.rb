@@ -2,6 +2,7 @@
 
 require "jobtide/backend"
 require "jobtide/broadcasts"
+require "jobtide/delayed_job/fullness"
 require "jobtide/delayed_job/row"
 
 # What DelayedJob's lifecycle says, as events. A worker runs one job at a time; the thread remembers which.
@@ -78,9 +79,11 @@ module Jobtide
 
         def online(worker)
           @worker = Jobtide.emitter.worker(Row::SYSTEM, worker.name, queues: Array(::Delayed::Worker.queues), concurrency: 1, version: version) { @held || [] }
+          (@snapshots = Fullness.snapshots)&.start if @worker
         end
 
         def offline
+          @snapshots&.stop
           @worker&.stopping
           Jobtide.emitter.end_worker
         end

@@ -46,7 +46,7 @@ module Jobtide
           payload = ::Resque.decode(text)
           next 0 unless payload[Payload::ID] && payload["class"] == klass && payload["args"] == wanted
 
-          ::Resque.data_store.remove_from_queue(queue, text).to_i
+          ::Resque.data_store.remove_from_queue(queue, text).to_i.tap { |count| count.positive? && Jobtide.emitter.job_cancelled(Payload.job(payload, queue), "destroyed") }
         end
       end
     end

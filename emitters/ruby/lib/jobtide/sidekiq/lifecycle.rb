@@ -3,7 +3,7 @@
 require "jobtide/backend"
 require "jobtide/guard"
 require "jobtide/sidekiq/running"
-require "jobtide/sidekiq/snapshots"
+require "jobtide/sidekiq/fullness"
 
 # A Sidekiq process as a worker: online when Sidekiq has started, stopping when it is quiet, offline at the very end (its
 # jobs end after Sidekiq's own :shutdown event). Heartbeats have the emitter's timer: 6.x has none to hook.
@@ -23,7 +23,7 @@ module Jobtide
               Payload::SYSTEM, identity, queues: queues(config), concurrency: concurrency(config), version: ::Sidekiq::VERSION, tag: tag(config)
             ) { Running.held }
             @worker&.counters = Running.method(:counters)
-            Snapshots.new(identity, Jobtide.emitter.settings).start
+            Fullness.new(identity, Jobtide.emitter.settings).snapshots.start
           end
         end
 

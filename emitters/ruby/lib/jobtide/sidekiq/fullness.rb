@@ -1,68 +1,54 @@
 # frozen_string_literal: true
 
 require "json"
-require "jobtide/background"
 require "jobtide/guard"
-require "jobtide/sidekiq/payload"
+require "jobtide/moments"
+require "jobtide/snapshots"
 
-# How full Sidekiq's queues are, every ten seconds, from one elected process of all that share a Redis.
+# How full Sidekiq's queues are, from one elected process of all that share a Redis.
 #
 # The election is a key with a time limit that the winner renews. Scheduled, retry and dead jobs are told per queue as long
-# as there are few enough to look through; Sidekiq keeps them in sets across queues. Own thread, because Redis may wait.
+# as there are few enough to look through; Sidekiq keeps them in sets across queues.
 module Jobtide
   module Sidekiq
-    class Snapshots
-      TURN = Jobtide.site("sidekiq.snapshot")
+    class Fullness
+      SITE = Jobtide.site("sidekiq.snapshot")
       KEY = "jobtide:snapshots"
       MAX_SCANNED = 1_000
       SETS = { "scheduled" => "schedule", "retry" => "retry", "dead" => "dead" }.freeze
 
       def initialize(identity, settings)
         @identity = identity
-        @interval_s = settings.snapshot_ms / 1000.0
+        @lease_ms = settings.snapshot_ms * 3
       end
 
-      def start
-        require "sidekiq/api"
-        Background.start("jobtide-snapshots") { loop { turn } }
-      end
-
-      # One look, if this process is the one that looks; then a pause.
-      def turn
-        Jobtide.guard(TURN) do
-          Thread.handle_interrupt(Object => :immediate) { tell if elected? }
-        end
-        sleep @interval_s
+      def snapshots
+        Snapshots.new(Payload::SYSTEM, SITE, method(:elected?), method(:facts))
       end
 
       # Whether this process holds the key, for the next three turns.
       def elected?
-        ms = (@interval_s * 3000).to_i
         ::Sidekiq.redis do |redis|
-          next true if redis.call("SET", KEY, @identity, "NX", "PX", ms.to_s)
+          next true if redis.call("SET", KEY, @identity, "NX", "PX", @lease_ms.to_s)
 
           mine = redis.call("GET", KEY) == @identity
-          redis.call("PEXPIRE", KEY, ms.to_s) if mine
+          redis.call("PEXPIRE", KEY, @lease_ms.to_s) if mine
           mine
         end
       end
 
-      def tell
-        emitter = Jobtide.emitter
+      # One hash for each queue.
+      def facts
         counts = SETS.transform_values { |set| per_queue(set) }
-        ::Sidekiq::Queue.all.each do |queue|
-          emitter.emit(
-            "queue.snapshot.v1", facts(queue, counts), subject: queue.name,
-            partitionkey: "#{emitter.settings.tenant}/#{Payload::SYSTEM}/q/#{Bounds.name(queue.name)}"
-          )
-        end
+        running = ::Sidekiq::Workers.new.map { |_, _, work| work.respond_to?(:queue) ? work.queue : work["queue"] }.tally
+        ::Sidekiq::Queue.all.map { |queue| of(queue, counts).merge("running" => running.fetch(queue.name, 0)) }
       end
 
       private
 
-      def facts(queue, counts)
+      def of(queue, counts)
         size = queue.size
-        facts = { "system" => Payload::SYSTEM, "queue" => Bounds.name(queue.name), "ready" => size }
+        facts = { "queue" => queue.name, "ready" => size }
         facts["oldest_ready_at"] = Moments.text(Moments.now_us - (queue.latency * 1_000_000).round) if size.positive?
         facts["paused"] = queue.paused? ? true : false if queue.respond_to?(:paused?)
         counts.each { |member, per| facts[member] = per.fetch(queue.name, 0) if per }
