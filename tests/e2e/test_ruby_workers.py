@@ -103,6 +103,8 @@ def test_sidekiq_to_the_last_job(places: Place, redis_of_its_own: str) -> None:
             until("all jobs end", lambda: settled(place, 310, SHOP_TRIES))
         events = check_counts(place, SHOP_TRIES)
     check_lanes(events, epochs=2)
+    snapshot = next(e["data"] for e in events if e["type"] == "queue.snapshot.v1")
+    assert {"ready", "running", "scheduled", "retry", "dead"} <= set(snapshot)
     versions = {event["data"]["version"] for event in events if event["type"] == "worker.online.v1"}
     assert len(versions) == 1
     assert place.is_here or versions.pop().startswith("7.3")
@@ -167,6 +169,9 @@ def test_delayed_job_to_the_last_job(places: Place) -> None:
         events = check_counts(place, DELAYED_TRIES)
     check_lanes(events, epochs=2)
     assert {event["type"] for event in events} >= {"worker.online.v1", "worker.stopping.v1", "worker.offline.v1"}
+    snapshots = [event["data"] for event in events if event["type"] == "queue.snapshot.v1"]  # `default`: rows without a queue
+    assert snapshots
+    assert {"ready", "running", "scheduled", "retry", "dead"} <= set(snapshots[0])
 
 
 ERRANDS = {"Shop::Receipt": 3, "Shop::Coupon": 1, "Shop::Report": 2}
