@@ -44,6 +44,8 @@ PROOFS = {
     "mutations": "the proof fails with each mutation",
     "up_kills": "exact after SIGKILL of children and of up",
     "d15_hot_path": "",
+    "outage": "",
+    "d20_privacy": "",
     "bench": "goal 100 000 events/s, floor 50 000; ratio ≥ 0.5; history ≥ 30 000/s; RSS ≤ 500 MB",
 }
 _PLUMBING = frozenset({"passes", "passed", "bar", "rows", "hashes", "seeds", "wrong", "required", "measured"})

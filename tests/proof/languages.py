@@ -6,6 +6,7 @@ emitter said is read.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -229,8 +230,13 @@ def language(backend: str) -> str:
 
 
 def build_node() -> None:
-    """The package as apps import it."""
-    subprocess.run(["npm", "run", "build", "--silent"], cwd=NODE, check=True, timeout=120)
+    """The package as apps import it, if it is not built from what is there; proofs may run side by side."""
+    with (NODE / "tsconfig.json").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        built = NODE / "dist" / "esm" / "index.js"
+        newest = max(path.stat().st_mtime for path in [*NODE.glob("src/**/*.ts"), NODE / "package.json"])
+        if not built.exists() or built.stat().st_mtime < newest:
+            subprocess.run(["npm", "run", "build", "--silent"], cwd=NODE, check=True, timeout=120)
 
 
 def _by_state(postgres: str, sql: str, names: Mapping[str, str]) -> dict[str, int]:
