@@ -30,6 +30,8 @@ module Jobtide
         site = Jobtide.site("karafka.#{name}")
         ::Karafka.monitor.subscribe(name) { |event| Jobtide.guard(site) { told.call(event) if Jobtide.emitter.enabled } }
       rescue StandardError => e
+        raise if e.is_a?(NameError) # this is no Karafka that we know
+
         Jobtide.log.warn("jobtide: Karafka has no event #{name}: #{e.class}")
       end
     end
