@@ -5,6 +5,7 @@ require "jobtide/bounds"
 require "jobtide/flusher"
 require "jobtide/guard"
 require "jobtide/jobs"
+require "jobtide/journal"
 require "jobtide/lanes"
 require "jobtide/moments"
 require "jobtide/ring"
@@ -49,7 +50,8 @@ module Jobtide
         raw = Sizes.shortened(raw)
         @truncated += 1
       end
-      @ring.put(raw, lane, rank)
+      record = @ring.put(raw, lane, rank)
+      @journal.append(Packs.text(record, @ring.epoch).json, record.order) if @journal && rank != Rank::BEAT
       @flusher.wake unless @flusher.awake
     end
 
@@ -128,6 +130,7 @@ module Jobtide
     # Children forked from now on write their events to disk at once, and this process delivers them (see Handover).
     def hand_over(handover)
       @handover = handover
+      handover.orphans.own = SpoolFile.path(@settings.spool_dir, @settings.target, @ring.epoch)
       @flusher.orphans = handover.orphans
       @flusher.wake
     end
@@ -172,14 +175,17 @@ module Jobtide
       @ring = Ring.new(@settings.queue_events, @settings.queue_bytes)
       source = @settings.source.empty? ? "/#{Socket.gethostname}/#{@pid}" : @settings.source
       @source = source.gsub(NOT_IN_SOURCE, "-")[0, 256]
+      @journal = nil
       @flusher = @handover && @handover.pid != @pid ? @handover.flusher(@ring, known) : new_flusher
       @statistics = Statistics.new(self)
       @flusher.beats << @statistics.method(:beat)
     end
 
     def new_flusher
-      spool = @settings.spool_dir.empty? ? nil : Spool.new(@settings.spool_dir, @settings.target, @ring.epoch, @settings.spool_bytes)
-      Flusher.new(@ring, @make_transport, @settings.linger_ms, spool)
+      kept = [@settings.spool_dir, @settings.target, @ring.epoch, @settings.spool_bytes]
+      spool = @settings.spool_dir.empty? ? nil : Spool.new(*kept)
+      @journal = spool && @settings.spool_first ? Journal.new(*kept) : nil
+      Flusher.new(@ring, @make_transport, @settings.linger_ms, spool, @journal)
     end
   end
 end

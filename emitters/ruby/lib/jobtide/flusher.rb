@@ -23,11 +23,12 @@ module Jobtide
 
     attr_reader :awake, :beats
 
-    def initialize(ring, make_transport, linger_ms, spool)
+    def initialize(ring, make_transport, linger_ms, spool, journal = nil)
       @ring = ring
       @make_transport = make_transport
       @linger_s = linger_ms / 1000.0
       @spool = spool
+      @journal = journal
       @spiller = Spiller.new(ring, spool) if spool
       @sources = Sources.new(ring, spool)
       @beats = []
@@ -154,7 +155,7 @@ module Jobtide
 
     # Until somebody wakes the thread or a beat is due. An event put meanwhile is seen, whoever comes first.
     def rest(due)
-      @settled = [@settled, @ring.empty_order].max
+      settle(@ring.empty_order)
       @hurry = false
       @awake = false
       pause([due, @sources.due_s].min - Moments.monotonic_s) if @ring.events.zero?
@@ -205,7 +206,7 @@ module Jobtide
       @down = false
       @complained = nil
       window.done&.call
-      @settled = [@settled, window.order].max if window.order
+      settle(window.order) if window.order
       @window = nil
       true
     rescue TransportDown => e
@@ -216,14 +217,21 @@ module Jobtide
       raise
     end
 
+    # Everything up to this order has been acknowledged, or is on disk.
+    def settle(order)
+      @settled = [@settled, order].max
+      @journal&.settled(@settled)
+    end
+
     # The process ends: what is not acknowledged goes to disk.
     def keep_all
       return if @spool.nil?
 
       window = @window
       @window = nil
-      @spiller.keep(window.texts) if window&.order
+      rest = window&.order ? @spiller.keep(window.texts) : []
       @spiller.spill(everything: true)
+      @journal&.close(safe: rest.empty? && @ring.events.zero?)
     end
 
     # Once per outage and cause: the events wait, and the log is the app's.

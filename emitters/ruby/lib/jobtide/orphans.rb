@@ -11,7 +11,10 @@ module Jobtide
     # Part of a file: the texts, and where reading goes on once they are delivered.
     Batch = Struct.new(:path, :texts, :offset)
 
-    # `own`: the path that is not an orphan. `living`: read files of processes that live too (children that hand over).
+    # Our own spool file; it and the files of our own journal are no orphans.
+    attr_writer :own
+
+    # `living`: read files of processes that live too (children that hand over).
     def initialize(directory, target, own: nil, living: false)
       @directory = directory
       @target = target
@@ -23,7 +26,7 @@ module Jobtide
     # The next texts of any file; nil when there is nothing.
     def take(max_bytes)
       SpoolFile.all(@directory, @target).each do |path|
-        batch = path == @own ? nil : from(path, max_bytes)
+        batch = own?(path) ? nil : from(path, max_bytes)
         return batch if batch
       end
       nil
@@ -36,6 +39,10 @@ module Jobtide
     end
 
     private
+
+    def own?(path)
+      @own && path.start_with?(@own.delete_suffix(SpoolFile::SUFFIX))
+    end
 
     def from(path, max_bytes)
       File.open(path, "r+b") do |file|

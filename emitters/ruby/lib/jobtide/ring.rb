@@ -53,15 +53,16 @@ module Jobtide
       @lock = Mutex.new
     end
 
-    # Numbers an event and keeps it, dropping others if it must. `raw` is UTF-8 JSON.
+    # Numbers an event and keeps it, dropping others if it must; returns its record. `raw` is UTF-8 JSON.
     def put(raw, lane, rank)
       @lock.synchronize do
         seq = number(lane)
-        @queues[rank] << Record.new(@last_order, Record.place(lane, seq), raw)
+        @queues[rank] << (record = Record.new(@last_order, Record.place(lane, seq), raw))
         @events += 1
         @bytes += raw.bytesize
         drop if @events > @max_events || @bytes > @max_bytes
         crowded if @when_crowded && filling?
+        record
       end
     end
 

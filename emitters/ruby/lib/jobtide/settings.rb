@@ -33,6 +33,7 @@ module Jobtide
       queue_bytes: [16 << 20, "bytes of them; at least 65536"],
       spool_dir: ["", "directory for events that cannot be delivered; without it only memory is used"],
       spool_bytes: [64 << 20, "bytes one process may keep there; at least 65536"],
+      spool_first: [false, "with spool_dir: each event is on disk before its hook returns, so that a killed process loses none"],
       linger_ms: [50, "how long the first event of a pack waits for company"],
       flush_timeout_ms: [8_000, "longest wait when a process ends; near zero while delivery is known to fail"],
       request_timeout_ms: [5_000, "longest wait for one answer of broker or gateway, in the background thread"],

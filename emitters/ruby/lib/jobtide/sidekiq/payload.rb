@@ -20,7 +20,9 @@ module Jobtide
       def job(payload, queue = payload["queue"])
         wrapped = payload["wrapped"] && Backend.active_job(payload["args"]&.first)
         name, id, before = wrapped || [(payload["wrapped"] || payload["class"]).to_s, payload["jid"], 0]
-        Jobtide.emitter.job(SYSTEM, queue, name, id, before + attempt(payload), **more(payload, name))
+        facts = more(payload, name)
+        number = before + attempt(payload)
+        facts.empty? ? Jobtide.emitter.job(SYSTEM, queue, name, id, number) : Jobtide.emitter.job(SYSTEM, queue, name, id, number, **facts)
       end
 
       # 1 for the first; `retry_count` is 0 when the first retry waits.

@@ -73,6 +73,7 @@ module Jobtide
           @processed += 1
           run_of(state)&.finished
           Backend.settle(state.context) if state.context
+          left
         end
 
         def raised(state, exception)
@@ -90,8 +91,10 @@ module Jobtide
         end
 
         def left
-          @held.delete(Thread.current)
-          Backend.current = Backend.run = nil
+          thread = Thread.current
+          @held.delete(thread)
+          thread[:jobtide_backend] = thread[:jobtide_run] = thread[:jobtide_running_id] = nil
+          true
         end
       end
 
@@ -106,10 +109,10 @@ module Jobtide
           Jobtide.guard(RAISED) { Running.raised(state, e) } if state
           raise
         end
-        Jobtide.guard(FINISHED) { Running.finished(state) } if state
+        left = Jobtide.guard(FINISHED) { Running.finished(state) } if state
         result
       ensure
-        Jobtide.guard(LEFT) { Running.left }
+        Jobtide.guard(LEFT) { Running.left } unless left
       end
     end
   end
