@@ -37,6 +37,7 @@ PROOFS = {
     "d1_languages": "",
     "live_latency": "",
     "d16_history": "",
+    "why_slow_causes": "",
     "d3_kills": "0 lost, 0 doubled, back ≤ 30 s",
     "d3_history": "0 lost, 0 doubled, back ≤ 30 s",
     "d3_api": "0 lost, 0 doubled, back ≤ 30 s",

@@ -45,6 +45,7 @@ from jobtide.query.routes import (
     queues,
     series,
     trends,
+    why_slow,
     workers,
 )
 from jobtide.query.sources import Sources
@@ -114,7 +115,7 @@ def create_app(settings: Settings) -> FastAPI:
 def assembled(sources: Sources, feed: Feed, lifespan: Lifespan | None = None) -> FastAPI:
     """The routes over any readers."""
     app = FastAPI(title=TITLE, version="1", description=DESCRIPTION, lifespan=lifespan, dependencies=[Depends(takes_tenant)])
-    for noun in (overview, queues, classes, series, jobs, workers, errors, trends, deploys, batches, checks, completeness):
+    for noun in (overview, queues, classes, series, jobs, workers, errors, why_slow, trends, deploys, batches, checks, completeness):
         app.include_router(noun.router(sources))
     app.include_router(live.router(feed))
     problems.install(app)

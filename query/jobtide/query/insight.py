@@ -27,6 +27,7 @@ from jobtide.query.insight_answers import (
 )
 from jobtide.query.ranges import SECOND_US, Range
 from jobtide.query.selection import Key, Selection
+from jobtide.query.slow_facts import Window
 from jobtide.query.steps import Steps
 
 After = tuple[str | int, ...]
@@ -114,6 +115,12 @@ class Insight:
     async def completeness(self, selection: Selection, steps: Steps) -> list[CompletenessStep]:
         parameters = asdict(selection) | ends(steps.range) | {"step_us": steps.step_s * SECOND_US}
         return [insight_rows.completeness_step(row) for row in await self._engine.ask("completeness_steps", parameters)]
+
+    async def slow(self, name: str, queue: Key, w: Window, more: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        """The rows of one of the questions `slow_*.sql` about one queue."""
+        of = dict(zip(("tenant", "environment", "system", "queue"), queue, strict=True))
+        bounds = {"base_from_us": w.base_from_us, "from_us": w.from_us, "to_us": w.to_us, "step_us": w.step_us}
+        return await self._engine.ask(name, of | bounds | (more or {}))
 
     async def _page(self, name: str, parameters: dict[str, Any], limit: int, row_of: Callable[[Any], R]) -> tuple[list[R], bool]:
         rows = await self._engine.ask(name, parameters | {"limit": limit + 1})

@@ -96,6 +96,18 @@ class SteppedParams(RangeParams):
     step: str = Field("auto", description="Length of a step: auto, or a duration of whole minutes. At most 1 000 steps.")
 
 
+class SlowParams(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    queue: Name = Field(description="The queue.")
+    tenant: Name | None = Field(None, description="Its tenant.")
+    environment: Name | None = Field(None, description="Its environment.")
+    system: Name | None = Field(None, description="Its backend.")
+    last: str | None = Field(None, description="A duration back from now, at most 24h.")
+    from_: str | None = Field(None, alias="from", description="First moment, RFC 3339; instead of `last`.")
+    to: str | None = Field(None, description="First moment that does not belong to it any more, RFC 3339; now if left out.")
+    worker_memory_mb: int | None = Field(None, ge=1, le=10_000_000, description="What a worker may use: with it the memory limit can be judged.")
+
+
 class ComparedParams(SelectionParams):
     release: Name = Field(description="The release; its latest deploy that the other parameters select.")
     window: str = Field("1h", description="How long to look before and after the deploy: a duration, at most 7d.")
@@ -131,6 +143,7 @@ SlowestListed = Annotated[SlowestParams, Query()]
 DeploysListed = Annotated[DeploysParams, Query()]
 BatchesListed = Annotated[BatchesParams, Query()]
 Stepped = Annotated[SteppedParams, Query()]
+SlowAsked = Annotated[SlowParams, Query()]
 ComparedAsked = Annotated[ComparedParams, Query()]
 Traced = Annotated[TimelineParams, Query()]
 Followed = Annotated[LiveParams, Query()]
