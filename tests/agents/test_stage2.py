@@ -28,7 +28,7 @@ class Replaying(Stage2):
         super().__init__(load({}), sink)
         self.replayed = replayed
 
-    async def _replay(self, folds: dict[int, WindowFold]) -> int:
+    async def _replay(self, folds: dict[int, WindowFold], ruled: object) -> int:
         for partition in folds:
             folds[partition] = self.replayed.get(partition, folds[partition])
             self._starts[partition] = ENDED_AT

@@ -34,8 +34,8 @@ def rules() -> RuleSet:
     return load_rules(RULES, "test.yaml")
 
 
-def name_of(number: int) -> bytes:
-    return b"acme\x1fprod\x1fcelery\x1fq%d\x1fClass%d" % (number // 3, number)
+def name_of(number: int, prefix: str = "") -> bytes:
+    return f"acme\x1fprod\x1fcelery\x1f{prefix}q{number // 3}\x1fClass{number}".encode()
 
 
 def pane(rng: random.Random, bad_share: float, slow: bool) -> Pane:
@@ -44,7 +44,7 @@ def pane(rng: random.Random, bad_share: float, slow: bool) -> Pane:
     return Pane(counts=[n, n, n - dead, dead, 0, 0, dead, 0], wait={800 if slow else 600: n}, run_ok={500: n - dead} if n > dead else {})
 
 
-def random_log(seed: int, series: int, length_s: int, late: float = 0.05) -> list[Record]:
+def random_log(seed: int, series: int, length_s: int, late: float = 0.05, prefix: str = "") -> list[Record]:
     """Panes, minutes and ticks of one source partition; a share of the seconds is revised later."""
     rng = random.Random(seed)
     seconds: dict[int, dict[bytes, Pane]] = defaultdict(dict)
@@ -53,7 +53,7 @@ def random_log(seed: int, series: int, length_s: int, late: float = 0.05) -> lis
         while at_s < length_s:
             if rng.random() < 0.15:
                 bad, slow = rng.choice([0.0, 0.1, 0.5, 0.9]), rng.random() < 0.3
-            seconds[START_S + at_s][name_of(number)] = pane(rng, bad, slow)
+            seconds[START_S + at_s][name_of(number, prefix)] = pane(rng, bad, slow)
             at_s += rng.choice([1, 2, 5, 12, 40, 300])
     out: list[Record] = []
     minutes: dict[int, dict[bytes, Pane]] = defaultdict(dict)
@@ -84,9 +84,9 @@ def random_log(seed: int, series: int, length_s: int, late: float = 0.05) -> lis
     return out
 
 
-def straight(log: list[Record], of: RuleSet) -> list[Transition]:
+def straight(log: list[Record], of: RuleSet, partition: int = 0, sources: int = 1) -> list[Transition]:
     """One process reads the log in one go."""
-    one = RuledPartition(0, 1, of.rules)
+    one = RuledPartition(partition, sources, of.rules)
     one.watch_from_here()
     one.fold_records([key for key, _ in log], [value for _, value in log], range(len(log)))
     return one.take()[0]
@@ -102,6 +102,10 @@ def with_crashes(log: list[Record], of: RuleSet, rng: random.Random, crash: floa
         batch = log[at : at + n]
         process.fold_records([key for key, _ in batch], [value for _, value in batch], range(at, at + n))
         at += n
+        if rng.random() < 0.2:
+            process.fold.touch_all()  # as the agent does when the hot state was lost
+        if rng.random() < 0.5:
+            process.fold.take_changes()  # and for the hot state, whenever it likes
         died = rng.random() < crash
         if died and rng.random() < 0.3:
             pass  # before anything is out

@@ -42,7 +42,7 @@ class StreamWorker:
         self.producer = new_producer(settings, idempotent=idempotent)
         self.app = self._new_app()
         self.stage1 = Stage1(settings, self.producer, self._highwater, self._pause)
-        self.stage2 = Stage2(settings, sink)
+        self.stage2 = Stage2(settings, sink, self.producer if "2" in settings.stages else None)
         self.stages: tuple[Stage, ...] = tuple({"1": self.stage1, "2": self.stage2}[name] for name in settings.stages.split(","))
         self.app.jobtide_stages = {stage.topic: stage for stage in self.stages}
         self.app.transport = CoalescingTransport(self.app.conf.broker_consumer, self.app)
@@ -53,6 +53,7 @@ class StreamWorker:
             self.app.task(self._publish_panes)
         if self.stage2 in self.stages:
             self.app.task(self._publish_hot_state)
+            self.app.task(self._say_alerts)
 
     @property
     def owns_anything(self) -> bool:
@@ -141,6 +142,12 @@ class StreamWorker:
             if not self.app.rebalancing:
                 await self.stage2.publish()
                 await self.stage2.read_stalled(self.app.consumer)
+
+    async def _say_alerts(self) -> None:
+        while not self.app.should_stop:
+            await asyncio.sleep(self.settings.publish_ms / 1000)
+            if not self.app.rebalancing:
+                await self.stage2.say()
 
     async def _watch(self) -> None:
         """On its own: what waits for Kafka does not stand still."""

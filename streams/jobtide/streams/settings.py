@@ -68,6 +68,7 @@ class Settings:
     flush_ms: int = _setting(1000, "time between two checkpoints of a source partition", low=50, high=60_000)
     publish_ms: int = _setting(250, "time between two publications of closed panes and of live answers", low=20, high=10_000)
     session_timeout_ms: int = _setting(10_000, "Kafka group session: a dead worker is replaced after this", low=1000, high=300_000)
+    rules: str = _setting("", "file with the alert rules; empty = the default rules. Read again when it changes")
     max_series: int = _setting(20_000, "live series per source partition; further classes are counted as __other__", low=1, high=10_000_000)
     max_waiting: int = _setting(
         1_000_000, "open attempts remembered over all partitions; older ones are repaired from started.enqueued_at", low=1000, high=100_000_000

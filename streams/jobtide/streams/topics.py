@@ -12,6 +12,10 @@ EVENTS = "job.events"
 PANES = "job.panes"
 DEAD_LETTERS = "job.events.dlq"
 CHECKPOINT = "job.stage1.checkpoint"
+ALERTS = "job.alerts"
+ALERT_STATE = "job.alerts.state"
+NOTIFIER = "job.notifier"
+COMMANDS = "job.alert.commands"
 
 _DAY_MS = 86_400_000
 _MIB = 1 << 20
@@ -28,6 +32,20 @@ def _topic(name: str, **config: str) -> Topic:
     return Topic(name, 8, MappingProxyType({k.replace("_", "."): v for k, v in config.items()}))
 
 
+def _checkpoint(name: str) -> Topic:
+    """The lag keeps what an outlived owner's writes supersede until the new owner has written it again (see checkpoint/)."""
+    return _topic(
+        name,
+        message_timestamp_type="LogAppendTime",
+        cleanup_policy="compact",
+        min_compaction_lag_ms="60000",
+        segment_bytes=str(64 * _MIB),
+        segment_ms="600000",
+        min_cleanable_dirty_ratio="0.2",
+        max_message_bytes=str(16 * _MIB),
+    )
+
+
 TOPICS: tuple[Topic, ...] = (
     # Append time, because a producer's clock must not decide retention or the order watermarks rely on.
     _topic(EVENTS, message_timestamp_type="LogAppendTime", retention_ms=str(7 * _DAY_MS), max_message_bytes=str(2 * _MIB)),
@@ -41,15 +59,15 @@ TOPICS: tuple[Topic, ...] = (
         max_message_bytes=str(16 * _MIB),
     ),
     _topic(DEAD_LETTERS, message_timestamp_type="LogAppendTime", retention_ms=str(30 * _DAY_MS), max_message_bytes=str(4 * _MIB)),
-    # The lag keeps what an outlived owner's writes supersede until the new owner has written it again (see checkpoint/).
     _topic(
-        CHECKPOINT,
+        ALERTS,
         message_timestamp_type="LogAppendTime",
-        cleanup_policy="compact",
-        min_compaction_lag_ms="60000",
-        segment_bytes=str(64 * _MIB),
-        segment_ms="600000",
-        min_cleanable_dirty_ratio="0.2",
-        max_message_bytes=str(16 * _MIB),
+        cleanup_policy="compact,delete",
+        min_compaction_lag_ms=str(_DAY_MS),  # a notifier that was away for a day still reads every transition
+        retention_ms=str(90 * _DAY_MS),
     ),
+    _topic(COMMANDS, message_timestamp_type="LogAppendTime", cleanup_policy="compact", min_compaction_lag_ms=str(_DAY_MS)),
+    _checkpoint(CHECKPOINT),
+    _checkpoint(ALERT_STATE),
+    _checkpoint(NOTIFIER),
 )

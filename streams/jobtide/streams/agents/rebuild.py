@@ -15,13 +15,13 @@ from jobtide.streams.agents.kafka import connection, ensure_topics, new_reader
 from jobtide.streams.app import GROUP
 from jobtide.streams.errors import ConfigError, TransientError
 from jobtide.streams.settings import Settings
-from jobtide.streams.topics import CHECKPOINT, EVENTS, PANES
+from jobtide.streams.topics import ALERT_STATE, CHECKPOINT, EVENTS, PANES
 
 DELETION_S = 30.0
 
 
 async def forget_derived(settings: Settings) -> int:
-    """Empty the checkpoint and job.panes. Returns how many messages of job.events the workers will fold.
+    """Empty the checkpoints and job.panes. Returns how many messages of job.events the workers will fold.
 
     Raises ConfigError while a worker runs, TransientError if Kafka is out of reach.
     """
@@ -32,7 +32,7 @@ async def forget_derived(settings: Settings) -> int:
         raise TransientError(f"Kafka at {settings.broker} is out of reach: {error}") from error
     try:
         await _refuse_with_workers(admin, settings)
-        derived = [settings.topic(CHECKPOINT), settings.topic(PANES)]
+        derived = [settings.topic(name) for name in (CHECKPOINT, PANES, ALERT_STATE)]
         await admin.delete_topics([name for name in derived if name in await admin.list_topics()])
         deadline = asyncio.get_running_loop().time() + DELETION_S
         while set(derived) & set(await admin.list_topics()):

@@ -1,8 +1,8 @@
-"""Stage 2 in a worker: partitions of job.panes in, hot state out.
+"""Stage 2 in a worker: partitions of job.panes in, hot state and alerts out.
 
-It has no checkpoint: panes are absolute, so its state is whatever the last 70 minutes of the log say. A partition is taken over by reading
-them again, and while the store is away the newest value of each field is kept and written when it is back. What an earlier owner has left
-in the store and the log no longer speaks of is removed.
+The windows have no checkpoint: panes are absolute, so their state is whatever the last 70 minutes of the log say. A partition is taken over by
+reading them again; what the rules have decided is saved beside (`ruling`). While the store is away the newest value of each field is kept and
+written when it is back. What an earlier owner has left in the store and the log no longer speaks of is removed.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ import asyncio
 import logging
 from time import monotonic, time_ns
 
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 from jobtide.streams.agents.kafka import new_reader
+from jobtide.streams.agents.ruling import Ruling
 from jobtide.streams.agents.stage import Batch, Stage
+from jobtide.streams.alerts.partition import RuledPartition
 from jobtide.streams.errors import TransientError
 from jobtide.streams.settings import Settings
 from jobtide.streams.snapshots import HotStateSink, HotWrite
@@ -28,11 +30,12 @@ log = logging.getLogger(__name__)
 
 
 class Stage2(Stage):
-    """All partitions of job.panes of this worker."""
+    """All partitions of job.panes of this worker. Without a producer no rules are evaluated."""
 
-    def __init__(self, settings: Settings, sink: HotStateSink) -> None:
+    def __init__(self, settings: Settings, sink: HotStateSink, producer: AIOKafkaProducer | None = None) -> None:
         super().__init__(settings, settings.topic(PANES))
         self.sink = sink
+        self.ruling = Ruling(settings, producer) if producer is not None else None
         self.folds: dict[int, WindowFold] = {}
         self._starts: dict[int, int] = {}  # where each partition's replay began
         self._pending: dict[tuple[str, str, str], HotWrite] = {}  # not yet in the store: the newest of each field
@@ -44,31 +47,49 @@ class Stage2(Stage):
 
     async def recover(self, partitions: set[int]) -> None:
         started, self._pending = monotonic(), {}
-        folds = {p: WindowFold(p) for p in partitions}
-        count = await self._replay(folds) if folds else 0
+        ruled: dict[int, RuledPartition] = {}
+        if self.ruling is not None:
+            ruled = await self.ruling.take_over(partitions)
+        folds = {p: ruled[p].fold if p in ruled else WindowFold(p) for p in partitions}
+        count = await self._replay(folds, ruled) if folds else 0
+        if self.ruling is not None:
+            self.ruling.partitions = ruled
         self.folds, self._taken_over = folds, True
         log.info("replayed %d records of %d panes partitions in %.1f s", count, len(folds), monotonic() - started)
 
-    async def _replay(self, folds: dict[int, WindowFold]) -> int:
+    async def _replay(self, folds: dict[int, WindowFold], ruled: dict[int, RuledPartition]) -> int:
         consumer, topic = new_reader(self.settings), self.topic
+        now_ms = time_ns() // 1_000_000
         await consumer.start()
         try:
             tps = [TopicPartition(topic, p) for p in folds]
             consumer.assign(tps)
             ends = await consumer.end_offsets(tps)
-            since = await consumer.offsets_for_times({tp: max(0, time_ns() // 1_000_000 - REPLAY_MS) for tp in tps})
+            left_ms = {p: (each.resumes_at_us or now_ms * 1000) // 1000 for p, each in ruled.items()}
+            times = {tp: max(0, min(now_ms, left_ms.get(tp.partition, now_ms)) - REPLAY_MS) for tp in tps}
+            since = await consumer.offsets_for_times(times)
             for tp in tps:
                 start = since.get(tp)
                 self._starts[tp.partition] = start.offset if start is not None else ends[tp]
                 consumer.seek(tp, self._starts[tp.partition])
+                if tp.partition in ruled and ruled[tp.partition].evaluator.offset >= ends[tp]:
+                    log.error("%s/%d ends before what the rules have seen: another log, they begin anew", topic, tp.partition)
+                    ruled[tp.partition] = self.ruling.begin_anew(tp.partition)  # type: ignore[union-attr]  # it made `ruled`
+                    folds[tp.partition] = ruled[tp.partition].fold
+                if self._starts[tp.partition] == 0 and tp.partition in ruled and ruled[tp.partition].resumes_at_us is None:
+                    ruled[tp.partition].watch_from_here()  # a new log: nothing of it is out of sight
             waiting = {tp for tp in tps if await consumer.position(tp) < ends[tp]}
             count = 0
             while waiting:
                 for tp, records in (await consumer.getmany(*waiting, timeout_ms=1000)).items():
-                    folds[tp.partition].fold([r.key or b"" for r in records], [r.value for r in records], [r.offset for r in records])
+                    target = ruled[tp.partition].fold_records if tp.partition in ruled else folds[tp.partition].fold
+                    target([r.key or b"" for r in records], [r.value for r in records], [r.offset for r in records])
                     count += len(records)
                     await asyncio.sleep(0)
                 waiting = {tp for tp in waiting if await consumer.position(tp) < ends[tp]}
+            for each in ruled.values():
+                if each.resumes_at_us is None:
+                    each.watch_from_here()  # of the time before, the windows may be half empty
             return count
         finally:
             await consumer.stop()
@@ -81,12 +102,16 @@ class Stage2(Stage):
 
     def release(self) -> None:
         self.folds, self._pending = {}, {}
+        if self.ruling is not None:
+            self.ruling.release()
         self.durable.clear()
 
     # -- records
 
     async def fold(self, batch: Batch) -> None:
-        self.folds[batch.partition].fold([key or b"" for key in batch.keys], batch.values, batch.offsets)
+        ruled = self.ruling.partitions.get(batch.partition) if self.ruling is not None else None
+        fold = ruled.fold_records if ruled is not None else self.folds[batch.partition].fold
+        fold([key or b"" for key in batch.keys], batch.values, batch.offsets)
 
     # -- effects
 
@@ -134,5 +159,11 @@ class Stage2(Stage):
         if folds is self.folds:  # not taken over once more meanwhile
             self._taken_over = False
 
+    async def say(self, whole: bool = False) -> None:
+        """Send what the rules have decided. On its own: a store that is away must not hold back an alert."""
+        if self.ruling is not None:
+            await self.ruling.say(whole)
+
     async def flush(self) -> None:
+        await self.say(whole=True)
         await self.publish()

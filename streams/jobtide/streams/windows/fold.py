@@ -55,6 +55,7 @@ class WindowFold:
         self._boards = {board.kind: board for board in (self._workers, self._queues, self._ledgers)}
         self._watch: Watch | None = None
         self._seen: dict[LiveSeries, None] = {}  # changed and shown to the watch, but not taken yet
+        self._taken: dict[LiveSeries, None] = {}  # changed and taken, but not shown to the watch yet
 
     @property
     def version(self) -> int:
@@ -143,6 +144,9 @@ class WindowFold:
             changed = self._rolling.changed
             self._rolling.changed = {}
             self._seen.update(changed)
+            if self._taken:
+                changed.update(self._taken)
+                self._taken = {}
             watch.at_second(at_s, offset, changed)
 
     def watched_by(self, watch: Watch | None) -> None:
@@ -205,6 +209,8 @@ class WindowFold:
         removed, self._removed = self._removed, {}
         changed, self._seen = self._seen, {}
         changed.update(self._rolling.changed)
+        if self._watch is not None:
+            self._taken.update(self._rolling.changed)
         self._rolling.changed = {}
         gone = [series for name, series in removed.items() if name not in self._series]
         out = [HotWrite("series", series.key.tenant, series.field, version, None) for series in gone]
@@ -223,7 +229,7 @@ class WindowFold:
 
     def touch_all(self) -> None:
         """The hot state lost everything: tell all of it again."""
-        self._rolling.changed.update(dict.fromkeys(self._series.values()))
+        self._seen.update(dict.fromkeys(self._series.values()))  # news for the store, not for the watch
         for board in self._boards.values():
             board.touch_all()
         self._watermarks.changed = True
