@@ -27,6 +27,7 @@ COMMANDS = {
     "health": "Say what works and what does not.",
     "worker": "Run one streams worker.",
     "sink": "Run the history writer.",
+    "notifier": "Tell people about alerts.",
     "api": "Run the query API.",
     "gateway": "Run the HTTP gateway for events.",
     "rebuild": "Fold job.events again from its beginning.",

@@ -69,6 +69,11 @@ class Settings:
     publish_ms: int = _setting(250, "time between two publications of closed panes and of live answers", low=20, high=10_000)
     session_timeout_ms: int = _setting(10_000, "Kafka group session: a dead worker is replaced after this", low=1000, high=300_000)
     rules: str = _setting("", "file with the alert rules; empty = the default rules. Read again when it changes")
+    receivers: str = _setting("", "file that says who is told about alerts; empty = nobody")
+    webhook_allow: str = _setting("", "private networks that receivers may be in, such as 10.1.0.0/16, comma separated")
+    public_url: str = _setting("", "address of the API as people reach it, for links in alerts")
+    api_url: str = _setting("", "address of the API as the notifier reaches it, to ask for examples; empty = alerts carry none")
+    api_key: str = _setting("", "key with which the notifier asks it", secret=True)
     max_series: int = _setting(20_000, "live series per source partition; further classes are counted as __other__", low=1, high=10_000_000)
     max_waiting: int = _setting(
         1_000_000, "open attempts remembered over all partitions; older ones are repaired from started.enqueued_at", low=1000, high=100_000_000
