@@ -1,13 +1,13 @@
 // A small shop: `node example/shop.mjs work bullmq` runs its jobs, `node example/shop.mjs drive bullmq 500 7` adds 500 planned
-// from the seed 7 and waits until all have ended. Backends: bullmq, bull, bee-queue, pg-boss.
+// from the seed 7 and waits until all have ended; `… metrics bullmq` prints the backend's own metrics. Backends: bullmq, bull, bee-queue, pg-boss.
 import { write } from "./oracle.mjs";
 import { BACKENDS } from "./backends.mjs";
 import { plans } from "./plan.mjs";
 
 const [, , role, name, jobs = "100", seed = "1"] = process.argv;
 const backend = BACKENDS[name];
-if (!backend || !["work", "drive"].includes(role)) {
-  console.error(`usage: node example/shop.mjs work|drive ${Object.keys(BACKENDS).join("|")} [jobs] [seed]`);
+if (!backend || !["work", "drive", "metrics"].includes(role)) {
+  console.error(`usage: node example/shop.mjs work|drive|metrics ${Object.keys(BACKENDS).join("|")} [jobs] [seed]`);
   process.exit(2);
 }
 
@@ -28,6 +28,10 @@ if (role === "work") {
   const close = await backend.work(body);
   process.on("SIGTERM", () => close().then(() => process.exit(0)));
   console.log("working");
+} else if (role === "metrics") {
+  const shop = await backend.shop();
+  console.log(JSON.stringify(await shop.metrics()));
+  await shop.close();
 } else {
   const shop = await backend.shop();
   for (const plan of plans(Number(jobs), Number(seed))) {

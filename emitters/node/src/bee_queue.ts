@@ -142,9 +142,12 @@ const working = guarded("bee_queue.working", (watched: Watched) => {
   queue.handler = async (job) => {
     const run = started(watched, job);
     try {
-      return await handler(job);
-    } finally {
+      const result = await handler(job);
       if (run) returned(run);
+      return result;
+    } catch (error) {
+      if (run) returned(run, { error });
+      throw error;
     }
   };
 });
@@ -167,7 +170,7 @@ const started = guarded("bee_queue.started", (watched: Watched, job: BeeJob) => 
   return run;
 });
 
-const returned = guarded("bee_queue.returned", (run: Run) => run.bodyReturned());
+const returned = guarded("bee_queue.returned", (run: Run, threw?: { error: unknown }) => run.bodyReturned(threw));
 
 const progressed = guarded("bee_queue.progress", (run: Run, progress: unknown) => {
   if (typeof progress === "number") run.progress(progress / 100);

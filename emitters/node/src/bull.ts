@@ -195,9 +195,12 @@ const handling = guarded("bull.handling", (watched: Watched, name: string) => {
   watched.queue.handlers[name] = async (job, ...more) => {
     const run = started(watched, job);
     try {
-      return await original(job, ...more);
-    } finally {
+      const result = await original(job, ...more);
       if (run) returned(run);
+      return result;
+    } catch (error) {
+      if (run) returned(run, { error });
+      throw error;
     }
   };
 });
@@ -218,7 +221,7 @@ const started = guarded("bull.started", (watched: Watched, job: BullJob) => {
   return run;
 });
 
-const returned = guarded("bull.returned", (run: Run) => run.bodyReturned());
+const returned = guarded("bull.returned", (run: Run, threw?: { error: unknown }) => run.bodyReturned(threw));
 
 const completed = guarded("bull.completed", (watched: Watched, job: BullJob) => runOf(watched, job, job.attemptsMade + 1).finished());
 

@@ -230,7 +230,9 @@ export class Emitter {
     if (!this.enabled) return;
     const deadline = clock.monotonicMs() + timeoutMs;
     this.flusher.beats.clear();
-    if ((await this.flush(timeoutMs)) && this.connected) {
+    const reached = await this.flush(timeoutMs);
+    this.endReturned();
+    if (reached && this.connected) {
       this.lastWords();
       await this.flush(Math.max(0, deadline - clock.monotonicMs()));
     }
@@ -239,11 +241,29 @@ export class Emitter {
     await this.flusher.stop();
   }
 
+  /**
+   * The end of a process by a signal that nobody else listens to. While jobs run there is no clean end to tell: they run on until
+   * the signal takes effect, which the caller sends in the same turn that this resolves in.
+   */
+  async endBySignal(timeoutMs = this.settings.flush_timeout_ms): Promise<void> {
+    if (!this.enabled) return;
+    if (![...this.workers].some((worker) => worker.running.size > 0)) return this.close(timeoutMs);
+    const deadline = clock.monotonicMs() + timeoutMs;
+    while ((await this.flush(Math.max(0, deadline - clock.monotonicMs()))) && !this.flusher.idle && clock.monotonicMs() < deadline);
+    this.endReturned();
+    this.flusher.spill(true);
+  }
+
   /** The end of a process that does not wait: what is in memory goes to disk, if there is a spool. */
   abandon(): void {
     if (!this.enabled || !this.stores || (this.ring.lastOrder === 0 && this.workers.size === 0)) return;
+    this.endReturned();
     if (this.connected) this.lastWords();
     this.flusher.spill(true);
+  }
+
+  private endReturned(): void {
+    for (const worker of this.workers) worker.endReturned((thrown) => this.error(thrown));
   }
 
   private lastWords(): void {

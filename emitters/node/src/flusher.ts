@@ -56,6 +56,11 @@ export class Flusher {
     return this.transport !== undefined;
   }
 
+  /** Whether nothing waits for delivery in memory. */
+  get idle(): boolean {
+    return this.ring.events === 0 && this.window.length === 0;
+  }
+
   /** Has a turn come within `linger_ms`. */
   wake(): void {
     this.awake = true;
@@ -122,7 +127,7 @@ export class Flusher {
   }
 
   private settled(): number {
-    return this.ring.events === 0 && this.window.length === 0 ? this.ring.lastOrder : this.settledOrder;
+    return this.idle ? this.ring.lastOrder : this.settledOrder;
   }
 
   private async runBeats(): Promise<number> {

@@ -56,6 +56,7 @@ export class Run {
   ended = false;
   onEnd: ((run: Run, failed: boolean) => void) | undefined;
   endedUs: number | undefined;
+  private threw: { error: unknown } | undefined;
   private endedMs = 0;
   private readonly beganMs: number;
 
@@ -69,11 +70,19 @@ export class Run {
     this.beganMs = clock.monotonicMs() - elapsedMs;
   }
 
-  /** Takes the time now, for an outcome that is only known later (a result has to be stored first). */
-  bodyReturned(): void {
+  /** Takes the time now, for an outcome that is only known later (a result has to be stored first). `threw` is what it threw. */
+  bodyReturned(threw?: { error: unknown }): void {
     if (this.endedUs !== undefined) return;
+    this.threw = threw;
     this.endedMs = clock.monotonicMs();
     this.endedUs = clock.wallUs();
+  }
+
+  /** The process ends before its backend has said what it made of a body that returned: that is the outcome then. */
+  endReturned(errorOf: (thrown: unknown) => bounds.ErrorFacts): void {
+    if (this.ended || this.endedUs === undefined) return;
+    if (this.threw) this.failed(errorOf(this.threw.error));
+    else this.finished();
   }
 
   /** The attempt succeeded. */

@@ -66,7 +66,7 @@ const closing = guarded("process.ending", () => {
   shared.current.ending = true;
   return shared.current.flush();
 });
-const closeNow = guarded("process.signal", () => shared.current?.close());
+const closeNow = guarded("process.signal", () => shared.current?.endBySignal());
 
 function listen(): void {
   if (shared.listening) return;

@@ -105,6 +105,11 @@ export class Worker implements Beating {
     return this.nextMs;
   }
 
+  /** The process ends: see `Run.endReturned`. */
+  endReturned(errorOf: (thrown: unknown) => bounds.ErrorFacts): void {
+    for (const run of [...this.running]) run.endReturned(errorOf);
+  }
+
   /** The worker is gone. */
   end(): void {
     this.step("offline", "offline");

@@ -100,7 +100,7 @@ const returned = guarded("bullmq.returned", (run: Run) => run.bodyReturned());
 
 /** Errors by which a job is put off, not failed: BullMQ has put it back already and says nothing of it. */
 const threw = guarded("bullmq.threw", (watched: Watched, job: BullJob, run: Run, error: unknown) => {
-  run.bodyReturned();
+  run.bodyReturned({ error });
   const { name, message } = (error ?? {}) as { name?: string; message?: string };
   if (message !== RATE_LIMITED && !PUT_OFF.includes(name ?? "")) return;
   run.discarded(message === RATE_LIMITED ? "rate limited" : name === "WaitingChildrenError" ? "waits for its children" : "put off");
