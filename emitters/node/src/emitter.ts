@@ -11,6 +11,7 @@ import { guarded, Site, sites } from "./guard.js";
 import { Job, Run, type JobMore } from "./jobs.js";
 import { laneOf } from "./lanes.js";
 import { clock, textOf } from "./moments.js";
+import { OffSwitch } from "./off_switch.js";
 import { Rank, Ring } from "./ring.js";
 import { isActive, type Settings } from "./settings.js";
 import { fitted, needsFitting } from "./sizes.js";
@@ -37,6 +38,7 @@ export class Emitter {
   private readonly workers = new Set<Worker>();
   private readonly series = new Map<string, { facts: string; prefix: string }>();
   private readonly sourceText: string;
+  private readonly offSwitch: OffSwitch | undefined;
   private settledOrder = 0;
 
   constructor(
@@ -44,6 +46,7 @@ export class Emitter {
     makeTransport?: () => Transport,
   ) {
     this.enabled = !settings.disabled && (isActive(settings) || makeTransport !== undefined);
+    this.offSwitch = settings.off_file ? new OffSwitch(settings.off_file) : undefined;
     this.ring = new Ring(settings.queue_events, settings.queue_bytes);
     this.stores = this.enabled && settings.spool_dir ? new Stores(settings, this.ring.epoch, () => this.wake()) : undefined;
     const open = makeTransport ? async () => makeTransport() : () => transportOf(settings);
@@ -85,7 +88,7 @@ export class Emitter {
 
   /** Takes one event of a job. The hot path: what fails here is counted, never thrown. */
   put(job: Job, type: string, rank: Rank, more: object | undefined, atUs: number | undefined): void {
-    if (!this.enabled) return;
+    if (!this.enabled || this.offSwitch?.off) return;
     try {
       const extra = more === undefined ? "" : JSON.stringify(more);
       const data = extra.length > 2 ? `${job.facts},${extra.slice(1, -1)}` : job.facts;
@@ -159,7 +162,7 @@ export class Emitter {
    * (traceparent, backfill). Tenant and environment come from the settings unless `data` has them.
    */
   emit(type: string, data: Record<string, unknown>, where: Where): void {
-    if (!this.enabled) return;
+    if (!this.enabled || this.offSwitch?.off) return;
     try {
       const { id, ...attributes } = where.attributes ?? {};
       const head = { type, ...(id === undefined ? {} : { id }), specversion: "1.0" };

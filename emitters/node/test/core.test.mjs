@@ -1,7 +1,8 @@
 // The core without any backend: buffer, sizes, names, clocks, settings, statistics, workers.
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { ConfigError, configure, emitter as current, errors, settings as KNOWN } from "@jobtide/emitter";
@@ -145,6 +146,25 @@ test("the off switch: nothing is made, nothing is started", async () => {
   assert.equal(emitter.ring.lastOrder, 0);
   assert.equal(await emitter.flush(), true);
   assert.equal(memory.packs.length, 0);
+});
+
+test("a file turns it off and on without a restart", async (t) => {
+  const real = { ...clock };
+  t.after(() => Object.assign(clock, real));
+  const off_file = join(mkdtempSync(join(tmpdir(), "jobtide-off-")), "off");
+  const { memory, emitter } = emitting({ off_file });
+  const told = [];
+  for (const [number, there] of [false, true, true, false].entries()) {
+    if (there) writeFileSync(off_file, "");
+    else rmSync(off_file, { force: true });
+    clock.monotonicMs = () => real.monotonicMs() + 1_500 * (number + 1);
+    emitter.jobEnqueued(emitter.job("cron", "q", "C", String(number)));
+    emitter.emit("queue.snapshot.v1", { system: "cron", queue: "q", ready: 1 }, { partitionkey: "default/cron/q/q" });
+    assert.ok(await emitter.flush());
+    told.push(memory.events.length);
+  }
+  assert.deepEqual(told, [2, 2, 2, 4]);
+  assert.deepEqual(memory.of("queue.snapshot").map((event) => event.seq), [0, 1]); // no hole: nothing was numbered
 });
 
 test("a worker: online, heartbeats with what it holds in each partition, stopping, offline", async () => {

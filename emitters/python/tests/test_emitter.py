@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -143,3 +144,22 @@ def test_an_error_is_logged_once_per_site(emitter: Emitter, caplog: pytest.LogCa
         emitter.emit(object(), {}, partitionkey=3)  # type: ignore[arg-type]
     assert guard.sites["emitter.put"].errors == 5
     assert caplog.text.count("emitter.put failed") == 1
+
+
+def test_a_file_turns_it_off_and_on_without_a_restart(
+    memory: MemoryTransport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_errors: None
+) -> None:  # fmt: skip
+    switch = tmp_path / "off"
+    emitter = jobtide_emitter.configure(make_transport=lambda: memory, linger_ms=0, off_file=str(switch))
+    clock = [time.monotonic()]
+    monkeypatch.setattr("jobtide_emitter.off_switch.time.monotonic", lambda: clock[0])
+    told = []
+    for number, there in enumerate((False, True, True, False)):
+        switch.touch() if there else switch.unlink(missing_ok=True)
+        clock[0] += 1.5
+        emitter.job_enqueued(emitter.job("cron", "q", "C", str(number)))
+        emitter.emit("queue.snapshot.v1", {"system": "cron", "queue": "q", "ready": 1}, partitionkey="default/cron/q/q")
+        assert emitter.flush(5000)
+        told.append(len(memory.events))
+    assert told == [2, 2, 2, 4]
+    assert {event["seq"] for event in memory.of("queue.snapshot")} == {0, 1}  # no hole: nothing was numbered

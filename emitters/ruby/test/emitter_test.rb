@@ -129,6 +129,27 @@ class EmitterTest < Minitest::Test
     no_errors
   end
 
+  def test_a_file_turns_it_off_and_on_without_a_restart
+    Dir.mktmpdir do |directory|
+      switch = File.join(directory, "off")
+      made = emitter(8, off_file: switch)
+      now = Jobtide::Moments.monotonic_s
+      told = [false, true, true, false].each_with_index.map do |there, number|
+        there ? File.write(switch, "") : FileUtils.rm_f(switch)
+        now += 1.5
+        Jobtide::Moments.stub(:monotonic_s, now) do
+          made.job_enqueued(made.job("cron", "q", "C", number.to_s))
+          made.emit("queue.snapshot.v1", { system: "cron", queue: "q", ready: 1 }, partitionkey: "acme/cron/q/q")
+        end
+        made.flush(5000)
+        @memory.events.length
+      end
+      assert_equal [2, 2, 2, 4], told
+      assert_equal [0, 1], @memory.events.select { |event| event["type"] == "queue.snapshot.v1" }.map { |event| event["seq"] }
+      no_errors
+    end
+  end
+
   # The contract's JSON Schema, where a validator is installed.
   module Schema
     begin

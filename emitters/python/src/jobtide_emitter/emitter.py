@@ -23,6 +23,7 @@ from jobtide_emitter.jobs import Job, JobEvents
 from jobtide_emitter.lanes import lane_of
 from jobtide_emitter.masking import Arguments
 from jobtide_emitter.moments import now_us, text_of
+from jobtide_emitter.off_switch import OffSwitch
 from jobtide_emitter.queues import Watch
 from jobtide_emitter.relay import ParentGone, Relay
 from jobtide_emitter.ring import Rank, Record, Ring
@@ -43,6 +44,7 @@ class Emitter(JobEvents):
     def __init__(self, settings: Settings, make_transport: Callable[[], Transport] | None = None) -> None:
         self.settings = settings
         self.enabled = not settings.disabled and (settings.active or make_transport is not None)
+        self._off_switch = OffSwitch(settings.off_file) if settings.off_file else None
         self.accept = self._buffer  # where a serialised event goes: the ring, or the parent's
         self.truncated = 0
         self.arguments = Arguments(settings.args, settings.args_mask)
@@ -68,7 +70,7 @@ class Emitter(JobEvents):
 
     def put(self, job: Job, kind: str, rank: int, data: dict[str, Any], at_us: int | None) -> None:
         """Takes one event of a job. The hot path: what fails here is counted, never raised."""
-        if not self.enabled:
+        if not self.enabled or (self._off_switch is not None and self._off_switch.off()):
             return
         try:
             event = {
@@ -98,7 +100,7 @@ class Emitter(JobEvents):
     ) -> None:
         """Any event of the contract: `kind` is "queue.snapshot.v1" and the like, `attributes` are CloudEvents
         extensions (traceparent, backfill). Tenant and environment come from the settings unless `data` has them."""
-        if not self.enabled:
+        if not self.enabled or (self._off_switch is not None and self._off_switch.off()):
             return
         try:
             event = {

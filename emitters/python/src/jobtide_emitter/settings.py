@@ -33,6 +33,7 @@ class Settings:
     tenant: str = _setting("default", "tenant all events belong to: a-z, 0-9, _ and -, at most 63 characters")
     environment: str = _setting("default", "environment: production, staging, …; at most 64 characters")
     disabled: bool = _setting(False, "the off switch: hooks do nothing, no thread is started, nothing is sent")
+    off_file: str = _setting("", "while this file exists nothing is told: an off switch that needs no restart; looked for once a second")
     source: str = _setting("", "who emits, for the completeness ledger; by default /host/pid")
     token: str = _setting("", "bearer token for the gateway", secret=True)
     security_protocol: str = _setting("PLAINTEXT", "Kafka: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL")

@@ -8,6 +8,7 @@ require "jobtide/jobs"
 require "jobtide/journal"
 require "jobtide/lanes"
 require "jobtide/moments"
+require "jobtide/off_switch"
 require "jobtide/ring"
 require "jobtide/sizes"
 require "jobtide/spool"
@@ -35,9 +36,15 @@ module Jobtide
       @settings = settings
       @enabled = !settings.disabled && (settings.active? || !transport.nil?)
       @make_transport = transport || -> { Transports.for(settings) }
+      @off_switch = settings.off_file.empty? ? nil : OffSwitch.new(settings.off_file)
       @series = {}
       @handover = nil
       begin_epoch
+    end
+
+    # Whether the file is there that turns everything off.
+    def off?
+      !@off_switch.nil? && @off_switch.off?
     end
 
     # One event, already in pieces: the hot path. `subject` and `key` are JSON strings, `facts` and `more` JSON members.
@@ -58,7 +65,7 @@ module Jobtide
     # Any event of the contract: `kind` is "queue.snapshot.v1" and the like, `attributes` are CloudEvents extensions
     # (traceparent, backfill). Tenant and environment come from the settings unless `data` has them.
     def emit(kind, data, partitionkey:, lane: nil, subject: nil, at_us: nil, rank: Rank::STEP, **attributes)
-      return unless @enabled
+      return if !@enabled || @off_switch&.off?
 
       Jobtide.guard(EMIT) do
         key = Bounds.name(partitionkey, 1024)

@@ -110,7 +110,7 @@ module Jobtide
 
     # One event of a job: its facts, `text` (JSON members that begin with a comma, or nothing) and `more` (a Hash).
     def say(job, kind, rank, text, at_us, more = nil)
-      return unless enabled && job.facts
+      return unless enabled && job.facts && !off?
 
       Jobtide.guard(SAID) do
         text = "#{text},#{Sizes.members(more)}" if more && !more.empty?

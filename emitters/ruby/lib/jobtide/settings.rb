@@ -21,6 +21,7 @@ module Jobtide
       tenant: ["default", "tenant all events belong to: a-z, 0-9, _ and -, at most 63 characters"],
       environment: ["default", "environment: production, staging, …; at most 64 characters"],
       disabled: [false, "the off switch: hooks do nothing, no thread is started, nothing is sent"],
+      off_file: ["", "while this file exists nothing is told: an off switch that needs no restart; looked for once a second"],
       source: ["", "who emits, for the completeness ledger; by default /host/pid"],
       release: ["", "what is deployed; a worker marks it once as deploy.marked"],
       token: ["", "bearer token for the gateway"],
