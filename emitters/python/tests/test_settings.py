@@ -19,6 +19,7 @@ def test_every_setting_is_read_from_the_environment() -> None:
         "tenant": "acme",
         "environment": "prod",
         "disabled": True,
+        "off_file": "/off",
         "source": "/a/b",
         "token": "secret",
         "security_protocol": "SASL_SSL",
