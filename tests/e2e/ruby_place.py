@@ -8,6 +8,7 @@ import functools
 import json
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,6 +89,12 @@ class Place(WorkerPlace):
     def worker(self, *argv: str, **env: str) -> Iterator[subprocess.Popen[bytes]]:
         """A Ruby worker, asked to end at the end, and ending in order."""
         with self.process(self._there(list(argv)), self.ruby_env | env, "worker") as process:
+            yield process
+
+    @contextmanager
+    def doomed_worker(self, *argv: str, **env: str) -> Iterator[subprocess.Popen[bytes]]:
+        """A Ruby worker that the test kills."""
+        with self.process(self._there(list(argv)), self.ruby_env | env, "doomed", (-signal.SIGKILL,)) as process:
             yield process
 
     def ruby(self, *argv: str, **env: str) -> None:

@@ -43,9 +43,7 @@ def example(language: str) -> str:
 
 
 def run(argv: list[str], url: str, cwd: Path = HTTP) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        argv, cwd=cwd, env={**os.environ, "JOBTIDE_URL": url}, capture_output=True, text=True, check=False, timeout=DEADLINE_S
-    )
+    done = subprocess.run(argv, cwd=cwd, env={**os.environ, "JOBTIDE_URL": url}, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
     assert done.returncode == 0, done.stdout + done.stderr
     return done
 

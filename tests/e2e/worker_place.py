@@ -51,8 +51,10 @@ class WorkerPlace:
         return False
 
     @contextmanager
-    def process(self, argv: list[str], env: dict[str, str], name: str) -> Iterator[subprocess.Popen[bytes]]:
-        """Runs with its output in `name`.log, is asked to end at the end, and must end in order."""
+    def process(
+        self, argv: list[str], env: dict[str, str], name: str, ends: tuple[int, ...] = (0, -signal.SIGTERM)
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """Runs with its output in `name`.log, is asked to end at the end, and must end in order, or as `ends` says."""
         with (self.directory / f"{name}.log").open("wb") as log:
             process = subprocess.Popen(argv, env=env, stdout=log, stderr=log)
         try:
@@ -60,7 +62,7 @@ class WorkerPlace:
         finally:
             process.send_signal(signal.SIGTERM)
             try:
-                assert process.wait(30) in (0, -signal.SIGTERM), (self.directory / f"{name}.log").read_text()[-2000:]
+                assert process.wait(30) in ends, (self.directory / f"{name}.log").read_text()[-2000:]
             finally:
                 process.kill()
 
