@@ -116,6 +116,19 @@ if defined?(Jobtide::Outbox)
       assert_equal [2, 1], [Order.count, Jobtide.errors - errors]
     end
 
+    # The statement itself fails: PostgreSQL would refuse everything after it.
+    def test_a_table_that_has_gone_costs_no_transaction
+      @outbox.job_enqueued(job(0)) # now it knows the columns
+      ActiveRecord::Base.connection.execute("DROP TABLE jobtide_outbox")
+      errors = Jobtide.errors
+      Order.transaction do
+        Order.create!(id: 1)
+        @outbox.job_enqueued(job(1))
+        Order.create!(id: 2)
+      end
+      assert_equal [2, 1], [Order.count, Jobtide.errors - errors]
+    end
+
     def test_a_mistake_inside_costs_no_transaction
       Jobtide.sites.fetch("outbox.write").fault = -> { raise NotImplementedError, "a mistake" }
       Order.transaction do
