@@ -10,13 +10,14 @@ class MappingTest < Minitest::Test
   include JobtideTest
 
   VECTORS = File.join(JobtideTest::CONTRACT, "vectors/mappings")
-  BACKENDS = %w[sidekiq resque delayed_job active_job].freeze
+  BACKENDS = %w[sidekiq resque delayed_job active_job shoryuken sneakers karafka].freeze
+  STAND_INS = %w[resque shoryuken sneakers karafka].freeze
   HOST = "web-1"
 
   def self.installed?(backend)
     return false if backend == "sidekiq" && !Gem::Specification.any? { |spec| spec.name == "sidekiq" && spec.version < Gem::Version.new("6.5") } # see sidekiq_harness
 
-    backend == "resque" || Gem::Specification.any? { |spec| spec.name == { "active_job" => "activejob" }.fetch(backend, backend) }
+    STAND_INS.include?(backend) || Gem::Specification.any? { |spec| spec.name == { "active_job" => "activejob" }.fetch(backend, backend) }
   end
 
   def play(mapping)

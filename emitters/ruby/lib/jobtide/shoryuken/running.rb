@@ -34,7 +34,8 @@ module Jobtide
         def started(worker, queue, sqs_msg, body)
           return unless Jobtide.emitter.enabled
 
-          Array(sqs_msg).zip(sqs_msg.is_a?(Array) ? body : [body]).map { |message, one| begin_one(worker, queue, message, one) }
+          messages, bodies = sqs_msg.is_a?(Array) ? [sqs_msg, body] : [[sqs_msg], [body]] # not Array(): a message may be a Struct
+          messages.zip(bodies).map { |message, one| begin_one(worker, queue, message, one) }
         end
 
         def finished(states)
