@@ -41,6 +41,16 @@ module Players
       Retrying.decided
     end
 
+    # Sidekiq's API, after Redis has removed it.
+    def delete(native)
+      Deleting.told(native["item"])
+    end
+
+    # From inside the job.
+    def progress(native)
+      Jobtide.progress(native["ratio"], native["step"])
+    end
+
     def death(native)
       Retrying.died(native["msg"], MappingTest.exception(native["exception"]))
     end
