@@ -71,7 +71,7 @@ def state(fold: SourceFold) -> dict[str, Any]:
         "classes": {key: attempt.series_key for key, attempt in memory.open.items()},
         "order": list(memory.open),
         "ended": {key: found.facts for key, found in ended.items() if found is not None},
-        "forgotten": over.union(*memory.forgotten._by_minute.values()),
+        "forgotten": over | memory.forgotten.hashes(),
         "closed": memory.closed_total,
     }  # fmt: skip
 

@@ -29,7 +29,7 @@ from jobtide.streams.snapshots import HotStateSink
 
 GROUP = "jobtide-streams"
 WATCH_S = 0.2
-LONGEST_FLUSH_S = 5.0
+LONGEST_FLUSH_S = 2.0
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 log = logging.getLogger(__name__)
 

@@ -25,9 +25,9 @@ class Cell:
     """
 
     __slots__ = (
-        "cancelled", "closed", "dead", "discarded", "end_us", "enqueued", "failed", "failed_sum_us", "finished", "frozen", "key", "negative_waits",
-        "ok_sum_us", "pending", "retried", "run_failed", "run_ok", "series", "size_s", "start_s", "started", "unpublished", "unsaved", "wait",
-        "wait_sum_us",
+        "asleep", "cancelled", "closed", "dead", "discarded", "end_us", "enqueued", "failed", "failed_sum_us", "finished", "frozen", "key",
+        "negative_waits", "ok_sum_us", "pending", "retried", "run_failed", "run_ok", "series", "size_s", "start_s", "started", "unpublished",
+        "unsaved", "wait", "wait_sum_us",
     )  # fmt: skip
 
     def __init__(self, series: Series, size_s: int, start_s: int, key: bytes, end_us: int, closed: bool) -> None:
@@ -36,6 +36,7 @@ class Cell:
         self.unsaved = self.unpublished = False
         self.pending = False  # both of these are set: one check on the hot path instead of two
         self.frozen: bytes | None = None  # its bytes, while they are up to date
+        self.asleep = False  # only these bytes are kept
         self.enqueued = self.started = self.finished = self.failed = self.cancelled = self.discarded = self.dead = self.retried = 0
         self.negative_waits = self.wait_sum_us = self.ok_sum_us = self.failed_sum_us = 0
         self.wait: Histogram | None = None
@@ -44,6 +45,8 @@ class Cell:
 
     def count(self, field: int, sample_us: int | None, sign: int) -> None:
         """One contribution more, or one less."""
+        if self.asleep and self.frozen is not None:
+            self.thaw(self.frozen)
         self.frozen = None
         if field == ENQUEUED:
             self.enqueued += sign
@@ -93,7 +96,9 @@ class Cell:
             del samples[index]
 
     def merge(self, other: Cell) -> None:
-        """Add another cell's numbers."""
+        """Add another cell's numbers, which is not asleep."""
+        if self.asleep and self.frozen is not None:
+            self.thaw(self.frozen)
         self.frozen = None
         self.enqueued += other.enqueued
         self.started += other.started
@@ -123,8 +128,16 @@ class Cell:
             value = self.frozen = encode((counts, *sums, self.wait or {}, self.run_ok or {}, self.run_failed or {}))
         return value
 
+    def sleep(self) -> None:
+        """Let go of all but the bytes, until something changes: most cells that have been published only wait for their checkpoint."""
+        if not self.asleep:
+            self.freeze()
+            self.wait = self.run_ok = self.run_failed = None
+            self.asleep = True
+
     def thaw(self, stored: bytes) -> None:
         """Take the numbers of a frozen pane."""
+        self.asleep = False
         pane = decode_pane(stored)
         counts = pane.counts
         self.enqueued, self.started, self.finished, self.failed = counts[0], counts[1], counts[2], counts[3]

@@ -69,10 +69,10 @@ def hash_of(key: Key) -> int:
 
 
 class Forgotten:
-    """Hashes of attempts that ended long ago, by the minute they ended in."""
+    """Hashes of attempts that ended long ago, by the minute they ended in: sorted arrays, a tenth of what sets would take."""
 
     def __init__(self) -> None:
-        self._by_minute: dict[int, set[int] | array[int]] = {}
+        self._by_minute: dict[int, list[array[int]]] = {}
         self._newest_no: dict[int, int] = {}  # by minute: the rank of its last ending
         self.newest_us = -1  # no event later than this can belong to a forgotten attempt (clocks agreeing)
 
@@ -80,28 +80,29 @@ class Forgotten:
         minute = closed_us // MINUTE_US
         self._newest_no[minute] = max(closed_no, self._newest_no.get(minute, 0))
         self.newest_us = max(self.newest_us, closed_us)
-        bucket = self._by_minute.setdefault(minute, set())
-        if isinstance(bucket, array):
-            bucket = self._by_minute[minute] = set(bucket)
-        bucket.update(hashes)
+        arrays = self._by_minute.setdefault(minute, [])
+        arrays.append(array("Q", sorted(hashes)))
+        while len(arrays) > 1 and len(arrays[-1]) * 2 > len(arrays[-2]):  # so that there are few, and each hash is sorted few times
+            newest = arrays.pop()
+            arrays[-1] = array("Q", sorted(arrays[-1] + newest))
 
     def holds(self, key: Key, now_us: int, closed_total: int) -> bool:
         wanted, last = hash_of(key), self._newest_no
         return any(
-            _contains(bucket, wanted)
-            for minute, bucket in self._by_minute.items()
+            any(_contains(hashes, wanted) for hashes in arrays)
+            for minute, arrays in self._by_minute.items()
             if remembered(minute * MINUTE_US, last[minute], now_us, closed_total)
         )
 
+    def hashes(self) -> set[int]:
+        """All of them."""
+        return {wanted for arrays in self._by_minute.values() for hashes in arrays for wanted in hashes}
+
     def expire(self, now_us: int, closed_total: int) -> None:
-        """Drop what is too old, and pack the minutes that get no more hashes: a sorted array takes a tenth of a set."""
-        packed = self.newest_us // MINUTE_US - 1
+        """Drop what is too old."""
         for minute in list(self._by_minute):
-            bucket = self._by_minute[minute]
             if not remembered(minute * MINUTE_US, self._newest_no[minute], now_us, closed_total):
                 del self._by_minute[minute], self._newest_no[minute]
-            elif minute < packed and isinstance(bucket, set):
-                self._by_minute[minute] = array("Q", sorted(bucket))
 
 
 def remembered(closed_us: int, closed_no: int, now_us: int, closed_total: int) -> bool:
@@ -109,11 +110,9 @@ def remembered(closed_us: int, closed_no: int, now_us: int, closed_total: int) -
     return closed_us // MINUTE_US >= now_us // MINUTE_US - FORGOTTEN_MINUTES and closed_no > closed_total - FORGOTTEN_LIMIT
 
 
-def _contains(bucket: set[int] | array[int], wanted: int) -> bool:
-    if isinstance(bucket, set):
-        return wanted in bucket
-    index = bisect_left(bucket, wanted)
-    return index < len(bucket) and bucket[index] == wanted
+def _contains(hashes: array[int], wanted: int) -> bool:
+    index = bisect_left(hashes, wanted)
+    return index < len(hashes) and hashes[index] == wanted
 
 
 class AttemptMemory:

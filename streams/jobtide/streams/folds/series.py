@@ -185,8 +185,11 @@ class SeriesTable:
         return self._key_head + series.name
 
     def _rest(self, cell: Cell) -> None:
-        """Keep only the bytes of a pane about which nothing has to be done."""
-        if not cell.closed or cell.unsaved or cell.unpublished:
+        """Keep only the bytes of a pane about which nothing has to be done, or only something that needs no more than them."""
+        if not cell.closed or cell.unpublished:
+            return
+        if cell.unsaved:
+            cell.sleep()
             return
         series, start_s = cell.series, cell.start_s
         if cell.size_s != 1:
