@@ -30,7 +30,7 @@ from jobtide.streams.snapshots import HotStateSink
 GROUP = "jobtide-streams"
 WATCH_S = 0.2
 LONGEST_FLUSH_S = 2.0
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # glibc's malloc.h
 log = logging.getLogger(__name__)
 
 
@@ -211,3 +211,4 @@ def _keep_freed_memory() -> None:
     if mallopt is not None:  # glibc; elsewhere it is only slower
         mallopt(_TRIM_THRESHOLD, 256 << 20)
         mallopt(_MMAP_THRESHOLD, 64 << 20)
+        mallopt(_ARENA_MAX, 1)  # what the consumer's thread frees, the other can use
