@@ -121,7 +121,7 @@ class StreamWorker:
         asyncio.get_running_loop().call_later(seconds, resume)
 
     async def _publish_panes(self) -> None:
-        """Publishes every `publish_ms`; every `flush_ms` with a checkpoint, less often while checkpoints would take a twentieth of the time."""
+        """Publishes every `publish_ms`; every `flush_ms` with a checkpoint, less often while checkpoints would take a tenth of the time."""
         s, now = self.settings, asyncio.get_running_loop().time
         next_flush_s = now()
         while not self.app.should_stop:
@@ -131,7 +131,7 @@ class StreamWorker:
             if now() >= next_flush_s:
                 started_s = now()
                 await self.stage1.flush()
-                next_flush_s = max(started_s + s.flush_ms / 1000, now() + min(20 * self.stage1.saving_s, LONGEST_FLUSH_S))
+                next_flush_s = max(started_s + s.flush_ms / 1000, now() + min(10 * self.stage1.saving_s, LONGEST_FLUSH_S))
             else:
                 await self.stage1.publish()
             await self.stage1.read_stalled(self.app.consumer)

@@ -29,6 +29,7 @@ from jobtide.streams.topics import CHECKPOINT, DEAD_LETTERS, EVENTS, PANES
 
 IDLE_AFTER_S = 2.0
 UNSAVED_LIMIT = 30_000  # touched panes and attempts: ~7 MiB, half of what one checkpoint batch may have
+UNSAVED_IN_ALL = 50_000  # of all partitions: what waits for its checkpoint, and the batches then, are the peaks of the memory
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ class Stage1(Stage):
         if pause_s:
             log.error("%s/%d: most events are refused, pausing for %.0f s; see `jobtide dlq list`", self.topic, batch.partition, pause_s)
             self.pause(batch.partition, pause_s)
-        if owned.unsaved > UNSAVED_LIMIT:
+        if owned.unsaved > UNSAVED_LIMIT or sum(each.unsaved for each in self.owned.values()) > UNSAVED_IN_ALL:
             await self.flush()
 
     def _state(self, partition: int, owned: Owned) -> State:
