@@ -1,7 +1,7 @@
 """The hot state in memory: the same promises as Redis, held to them by `tests/conformance/test_hot_state.py`."""
 
 import orjson
-from jobtide.sinks.keys import KINDS, Keys, parse, stored
+from jobtide.sinks.keys import STREAM_KINDS, Keys, parse, stored
 from jobtide.streams.errors import TransientError
 from jobtide.streams.snapshots import Field, HotWrite, SnapshotKind
 
@@ -41,9 +41,8 @@ class FakeHotState:
 
     async def fields(self) -> list[Field]:
         self._answer()
-        return [
-            (kind, tenant, name) for tenant in sorted(self.tenants) for kind in KINDS for name in self.hashes.get(self.keys.hash(kind, tenant), {})
-        ]
+        hashes = [(kind, tenant, self.hashes.get(self.keys.hash(kind, tenant), {})) for tenant in sorted(self.tenants) for kind in STREAM_KINDS]
+        return [(kind, tenant, name) for kind, tenant, names in hashes for name in names]
 
     async def close(self) -> None:
         pass

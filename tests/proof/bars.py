@@ -36,6 +36,7 @@ PROOFS = {
     "d1_backends": "",
     "d1_languages": "",
     "live_latency": "",
+    "d11_stuck": "",
     "d16_history": "",
     "why_slow_causes": "",
     "d3_kills": "0 lost, 0 doubled, back ≤ 30 s",

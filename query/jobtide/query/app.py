@@ -44,13 +44,18 @@ from jobtide.query.routes import (
     overview,
     queues,
     series,
+    signals,
+    stuck,
     trends,
     why_slow,
     workers,
 )
+from jobtide.query.signal_keeper import SignalKeeper
+from jobtide.query.signal_meters import SignalCollector
 from jobtide.query.sources import Sources
 from jobtide.sinks.clickhouse.connection import ClickHouse
 from jobtide.sinks.erasure import Erasure
+from jobtide.sinks.redis.hot_state import RedisHotState
 from jobtide.streams.settings import Settings
 from prometheus_client import CollectorRegistry
 
@@ -82,13 +87,15 @@ def create_app(settings: Settings) -> FastAPI:
     live_reader = MirrorLive(mirror)
     history = ClickHouseHistory(engine, settings.retention_workers_days)
     feed = Feed(mirror, Frames(mirror, live_reader), secrets.token_hex(6), clock_us)
+    sink = RedisHotState(settings)
+    keeper = SignalKeeper(mirror, sink, clock_us)
     key = settings.cursor_key.encode() or secrets.token_bytes(32)
     writer = ClickHouse(settings, timeout_s=WRITER_TIMEOUT_S)
     access = Access(settings, writer.insert)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        tasks = [_running("hot state", follower.run), _running("live feed", feed.run)]
+        tasks = [_running("hot state", follower.run), _running("live feed", feed.run), _running("signals", keeper.run)]
         try:
             yield
         finally:
@@ -96,12 +103,16 @@ def create_app(settings: Settings) -> FastAPI:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await follower.close()
+            await sink.close()
             await asyncio.to_thread(engine.close)
             await asyncio.to_thread(writer.close)
 
     registry = CollectorRegistry()
     registry.register(LiveCollector(mirror, live_reader, feed, clock_us))
-    app = assembled(Sources(live_reader, history, Insight(engine), clock_us, key), feed, lifespan)
+    registry.register(SignalCollector(keeper))
+    sources = Sources(live_reader, history, Insight(engine), clock_us, key)
+    app = assembled(sources, feed, lifespan)
+    app.include_router(signals.router(sources, keeper))
     app.include_router(health.router({REDIS: follower.ping, CLICKHOUSE: history.ready}, registry))
     app.include_router(admin.router(Erasure(writer, settings), access.trail, engine))
     install(app, access)
@@ -117,6 +128,7 @@ def assembled(sources: Sources, feed: Feed, lifespan: Lifespan | None = None) ->
     app = FastAPI(title=TITLE, version="1", description=DESCRIPTION, lifespan=lifespan, dependencies=[Depends(takes_tenant)])
     for noun in (overview, queues, classes, series, jobs, workers, errors, why_slow, trends, deploys, batches, checks, completeness):
         app.include_router(noun.router(sources))
+    app.include_router(stuck.router(sources))
     app.include_router(live.router(feed))
     problems.install(app)
     openapi.install(app)

@@ -6,6 +6,7 @@ Models only.
 from __future__ import annotations
 
 from jobtide.query.answers import Answer, ClassRow, Numbers, Page, QueueRow
+from jobtide.query.stuck_answers import StuckCounts
 from pydantic import BaseModel, Field
 
 
@@ -93,6 +94,7 @@ class Overview(Answer):
     queues: int
     classes: int
     workers: WorkerCounts | None = Field(description="null if hot state is out of reach.")
+    stuck: StuckCounts | None = Field(description="Attempts stuck now; null if hot state is out of reach.")
     slowest_queues: list[QueueRow] = Field(description="By p95 of wait time, at most five.")
     failing_classes: list[ClassRow] = Field(
         description="By number of failures, at most five; only classes that failed."

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from jobtide.query import live_rows
+from jobtide.query import live_rows, stuck_rows
 from jobtide.query.answers import Completeness, Now, optional_text, range_out
 from jobtide.query.hot_series import Series
 from jobtide.query.live import MirrorLive
@@ -45,14 +45,14 @@ class Changes:
     classes: list[Key] = field(default_factory=list)
     queues: list[Key] = field(default_factory=list)
     workers: list[Key] = field(default_factory=list)
+    stuck: list[Key] = field(default_factory=list)
     removed: Removed = field(default_factory=Removed)
     progress: bool = False
 
     def __bool__(self) -> bool:
         gone = self.removed
-        return bool(
-            self.classes or self.queues or self.workers or self.progress or gone.classes or gone.queues or gone.workers
-        )
+        told = self.classes or self.queues or self.workers or self.stuck or self.progress
+        return bool(told or gone.classes or gone.queues or gone.workers or gone.stuck)
 
 
 class Frames:
@@ -79,10 +79,14 @@ class Frames:
         """Which of these changes a topic is about."""
         out, queues, mirror = Changes(), set[Key](), self._mirror
         for kind, key in changed:
+            if kind == "signals":
+                continue
             if kind in ("progress", "ledger"):
                 out.progress = True
             elif kind == "workers":
                 _put(key, mirror.workers, out.workers, out.removed.workers, self._worker_wanted(topic, key))
+            elif kind == "stuck":
+                _put(key, mirror.stuck, out.stuck, out.removed.stuck, topic.selection.matches(key))
             elif topic.selection.matches(key):
                 if kind == "series":
                     _put(key, mirror.series, out.classes, out.removed.classes)
@@ -100,6 +104,7 @@ class Frames:
             sorted(key for key in mirror.series if selection.matches(key)),
             sorted(key for key in queues if selection.matches(key) and self._queue_wanted(topic, key)),
             sorted(key for key in mirror.workers if self._worker_wanted(topic, key)),
+            sorted(key for key in mirror.stuck if selection.matches(key)),
         )
 
     def _queue_wanted(self, topic: Topic, key: Key) -> bool:
@@ -123,6 +128,12 @@ class Frames:
             for key in changes.workers
             if (found := self._mirror.workers.get(key)) is not None
         ]
+        watermark_us = live_rows.watermark_us(self._mirror.progress.values()) or now_us
+        stuck = [
+            stuck_rows.series_row(series, self._mirror.workers, now_us, watermark_us).model_dump_json().encode()
+            for key in changes.stuck
+            if (series := self._mirror.stuck.get(key)) is not None
+        ]
         parts = (
             head[:-1],
             b',"classes":[',
@@ -131,6 +142,8 @@ class Frames:
             b",".join(queues),
             b'],"workers":[',
             b",".join(workers),
+            b'],"stuck":[',
+            b",".join(stuck),
             b"]}",
         )
         return b"".join(parts)

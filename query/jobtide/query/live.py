@@ -18,7 +18,7 @@ from jobtide.query.mirror import Mirror
 from jobtide.query.ranges import MINUTE_US, SECOND_US, Range, floor
 from jobtide.query.readers import Group, Progress, TotalsQuestion, TotalsReading, Unavailable
 from jobtide.query.selection import CLASS_DEPTH, QUEUE_DEPTH, Key, Selection
-from jobtide.streams.snapshots import WINDOWS_S
+from jobtide.streams.snapshots import WINDOWS_S, SeriesStuck, WorkerSnapshot
 
 STORE = "Redis"
 
@@ -122,6 +122,13 @@ class MirrorLive:
             for key, worker in sorted(self._mirror.workers.items())
             if wanted.matches(key[:3]) and (selection.queue is None or selection.queue in worker.queues)
         ]
+
+    def stuck(self, selection: Selection) -> tuple[list[SeriesStuck], Mapping[Key, WorkerSnapshot]]:
+        self._require()
+        return [found for key, found in sorted(self._mirror.stuck.items()) if selection.matches(key)], self._mirror.workers
+
+    def watermark_us(self) -> int | None:
+        return live_rows.watermark_us(self._mirror.progress.values())
 
     def epochs(self, selection: Selection) -> list[tuple[Key, EpochRow]]:
         self._require()

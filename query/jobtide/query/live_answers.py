@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jobtide.query.answers import Answer, ClassRow, QueueRow
 from jobtide.query.fleet_answers import WorkerRow
+from jobtide.query.stuck_answers import StuckSeriesRow
 from pydantic import BaseModel, Field
 
 
@@ -13,6 +14,7 @@ class Removed(BaseModel):
     classes: list[list[str]] = []
     queues: list[list[str]] = []
     workers: list[list[str]] = []
+    stuck: list[list[str]] = []
 
 
 class LiveHead(Answer):
@@ -29,3 +31,4 @@ class LiveEvent(LiveHead):
     classes: list[ClassRow]
     queues: list[QueueRow]
     workers: list[WorkerRow]
+    stuck: list[StuckSeriesRow]

@@ -15,7 +15,8 @@ from jobtide.query.feed import Feed
 from jobtide.query.live import MirrorLive
 from jobtide.query.measures import QUANTILES, Totals, percentiles_ms
 from jobtide.query.mirror import Mirror
-from jobtide.query.selection import SERIES_PARTS, Key, Selection
+from jobtide.query.selection import QUEUE_DEPTH, SERIES_PARTS, Key, Selection
+from jobtide.streams.snapshots import Verdict
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -51,6 +52,7 @@ class LiveCollector(Collector):
         )
         if available:
             yield from self._pipeline()
+            yield from self._stuck()
             yield from _classes(self._lines())
 
     def _pipeline(self) -> Iterator[Metric]:
@@ -73,6 +75,9 @@ class LiveCollector(Collector):
         yield GaugeMetricFamily(
             "jobtide_events_lost", "Of the missing, for more than 15 minutes", value=complete.lost or 0
         )
+        yield GaugeMetricFamily(
+            "jobtide_emitters_gone", "Emitter processes that are silent and did not say goodbye", value=complete.unclean_epochs or 0
+        )
         yield GaugeMetricFamily("jobtide_events_rejected", "Events in the dead letters", value=progress.rejected or 0)
         yield GaugeMetricFamily(
             "jobtide_events_too_late", "Events too late for live numbers", value=progress.late_dropped or 0
@@ -81,6 +86,26 @@ class LiveCollector(Collector):
         for state in ("active", "idle", "lagging"):
             states.add_metric([state], sum(1 for partition in progress.partitions if partition.state == state))
         yield states
+
+    def _stuck(self) -> Iterator[Metric]:
+        """By queue: the MAX_CLASSES with most stuck attempts, the others together."""
+        by_queue: dict[Key, dict[Verdict, int]] = {}
+        for key, series in self._mirror.stuck.items():
+            counts = by_queue.setdefault(key[:QUEUE_DEPTH], {})
+            for verdict, n in series.counts.items():
+                counts[verdict] = counts.get(verdict, 0) + n
+        ranked = sorted(by_queue, key=lambda key: (-sum(by_queue[key].values()), key))
+        for key in ranked[MAX_CLASSES:]:
+            rest = by_queue.setdefault((OTHER,) * QUEUE_DEPTH, {})
+            for verdict, n in by_queue.pop(key).items():
+                rest[verdict] = rest.get(verdict, 0) + n
+        stuck = GaugeMetricFamily(
+            "jobtide_attempts_stuck", "Attempts that are stuck now", labels=[*SERIES_PARTS[:QUEUE_DEPTH], "verdict"]
+        )
+        for key, counts in by_queue.items():
+            for verdict, n in counts.items():
+                stuck.add_metric([*key, verdict], n)
+        yield stuck
 
     def _lines(self) -> list[Line]:
         ranked: list[tuple[int, Key]] = []

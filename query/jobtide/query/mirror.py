@@ -14,11 +14,13 @@ from typing import Any, NamedTuple
 import msgspec
 from jobtide.query.hot_series import Series
 from jobtide.query.selection import QUEUE_DEPTH, Key
+from jobtide.query.signals.state import QueueSignals
 from jobtide.sinks.keys import PROGRESS, parts
 from jobtide.streams.snapshots import (
     LedgerSnapshot,
     ProgressSnapshot,
     QueueSnapshot,
+    SeriesStuck,
     SnapshotKind,
     WorkerSnapshot,
 )
@@ -30,6 +32,8 @@ _DECODERS: dict[SnapshotKind, msgspec.json.Decoder[Any]] = {
     "queues": msgspec.json.Decoder(QueueSnapshot),
     "workers": msgspec.json.Decoder(WorkerSnapshot),
     "ledger": msgspec.json.Decoder(LedgerSnapshot),
+    "stuck": msgspec.json.Decoder(SeriesStuck),
+    "signals": msgspec.json.Decoder(QueueSignals),
     "progress": msgspec.json.Decoder(ProgressSnapshot),
 }
 
@@ -44,7 +48,7 @@ class Entry(NamedTuple):
 
 
 class Mirror:
-    """Tables by key: a series' five parts, a queue's four, (tenant, environment, system, worker_id),
+    """Tables by key: a series' five parts (what is stuck in it, too), a queue's four, (tenant, environment, system, worker_id),
     (tenant, partition, epoch), (partition,)."""
 
     def __init__(self) -> None:
@@ -52,6 +56,8 @@ class Mirror:
         self.queues: dict[Key, QueueSnapshot] = {}
         self.workers: dict[Key, WorkerSnapshot] = {}
         self.ledger: dict[Key, LedgerSnapshot] = {}
+        self.stuck: dict[Key, SeriesStuck] = {}
+        self.signals: dict[Key, QueueSignals] = {}
         self.progress: dict[Key, ProgressSnapshot] = {}
         self.unavailable: str | None = (
             "it has not been read yet"  # why nothing should be answered from here; None = fresh
@@ -65,6 +71,8 @@ class Mirror:
             "queues": self.queues,
             "workers": self.workers,
             "ledger": self.ledger,
+            "stuck": self.stuck,
+            "signals": self.signals,
             "progress": self.progress,
         }
 

@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from fastapi import Query
 from jobtide.query.selection import Selection
+from jobtide.query.signals.health import Status
+from jobtide.streams.snapshots import Severity, Verdict
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
@@ -62,6 +64,22 @@ class JobsParams(ListParams):
     job_id: Name | None = Field(None, description="Only this job: all its attempts.")
     worker_id: Name | None = Field(None, description="Only what this worker ran.")
     error_class: Name | None = Field(None, description="Only what failed with this class of error.")
+
+
+class NowParams(SelectionParams):
+    limit: int = Field(50, ge=1, le=MAX_LIMIT, description="Most items on a page.")
+    cursor: str | None = Field(
+        None, max_length=8192, description="`next_cursor` of the page before, with the same other parameters."
+    )
+
+
+class HealthParams(NowParams):
+    status: list[Status] = Field([], description="Only queues in these states. May be repeated.")
+
+
+class StuckParams(ListParams):
+    verdict: list[Verdict] = Field([], description="Only these. May be repeated.")
+    severity: list[Severity] = Field([], description="Only these. May be repeated.")
 
 
 class ErrorsParams(ListParams):
@@ -135,6 +153,9 @@ Selected = Annotated[SelectionParams, Query()]
 Ranged = Annotated[RangeParams, Query()]
 Listed = Annotated[ListParams, Query()]
 Charted = Annotated[SeriesParams, Query()]
+NowListed = Annotated[NowParams, Query()]
+HealthListed = Annotated[HealthParams, Query()]
+StuckListed = Annotated[StuckParams, Query()]
 JobsListed = Annotated[JobsParams, Query()]
 ErrorsListed = Annotated[ErrorsParams, Query()]
 FailuresListed = Annotated[FailuresParams, Query()]

@@ -17,6 +17,7 @@ from jobtide.query.measures import Totals
 from jobtide.query.ranges import Range
 from jobtide.query.selection import Key, Selection
 from jobtide.query.steps import Steps
+from jobtide.streams.snapshots import SeriesStuck, WorkerSnapshot
 
 
 class Unavailable(Exception):
@@ -185,6 +186,14 @@ class LiveReader(TotalsReader, Protocol):
 
     def workers(self, selection: Selection, now_us: int) -> list[tuple[Key, WorkerRow]]:
         """All selected, in the order of their keys."""
+        ...
+
+    def stuck(self, selection: Selection) -> tuple[list[SeriesStuck], Mapping[Key, WorkerSnapshot]]:
+        """What is stuck in each selected series, and the workers by (tenant, environment, system, worker_id)."""
+        ...
+
+    def watermark_us(self) -> int | None:
+        """How far event time has come."""
         ...
 
     def epochs(self, selection: Selection) -> list[tuple[Key, EpochRow]]:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from jobtide.streams.snapshots import SEPARATOR, SnapshotKind
 
 PROGRESS: SnapshotKind = "progress"
-KINDS: tuple[SnapshotKind, ...] = ("series", "queues", "workers", "ledger")  # those that belong to a tenant
+STREAM_KINDS: tuple[SnapshotKind, ...] = ("series", "queues", "workers", "ledger", "stuck")  # stage 2 writes these
+KINDS: tuple[SnapshotKind, ...] = (*STREAM_KINDS, "signals")  # all that belong to a tenant; signals are the query API's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Keys:
 
 
 def field(*parts: str | int) -> str:
-    """A field name: `(environment, system, queue, job_class)` of a series, `(environment, system, worker_id)` of a worker,
+    """A field name: `(environment, system, queue, job_class)` of a series and of what is stuck in it, `(environment, system, worker_id)` of a worker,
     `(environment, system, queue)` of a queue, `(partition, epoch)` of a ledger entry, `(partition,)` of progress."""
     return SEPARATOR.join(map(str, parts))
 

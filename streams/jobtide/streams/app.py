@@ -18,14 +18,16 @@ import faust
 from aiokafka.errors import KafkaError
 from faust.types import TP
 from jobtide.streams import compiled
+from jobtide.streams.agents.baselines import BaselineLog
 from jobtide.streams.agents.coalescing import CoalescingTransport, use_lean_records
-from jobtide.streams.agents.kafka import credentials, ensure_topics, new_producer
+from jobtide.streams.agents.kafka import credentials, ensure_topics, new_producer, new_reader
 from jobtide.streams.agents.stage import Stage, Watchdog, end_process
 from jobtide.streams.agents.stage1 import Stage1
 from jobtide.streams.agents.stage2 import Stage2
 from jobtide.streams.errors import TransientError
 from jobtide.streams.settings import Settings
 from jobtide.streams.snapshots import HotStateSink
+from jobtide.streams.topics import BASELINES
 
 GROUP = "jobtide-streams"
 WATCH_S = 0.2
@@ -42,7 +44,8 @@ class StreamWorker:
         self.producer = new_producer(settings, idempotent=idempotent)
         self.app = self._new_app()
         self.stage1 = Stage1(settings, self.producer, self._highwater, self._pause)
-        self.stage2 = Stage2(settings, sink, self.producer if "2" in settings.stages else None)
+        baselines = BaselineLog(self.producer, lambda: new_reader(settings), settings.topic(BASELINES))
+        self.stage2 = Stage2(settings, sink, self.producer if "2" in settings.stages else None, baselines)
         self.stages: tuple[Stage, ...] = tuple({"1": self.stage1, "2": self.stage2}[name] for name in settings.stages.split(","))
         self.app.jobtide_stages = {stage.topic: stage for stage in self.stages}
         self.app.transport = CoalescingTransport(self.app.conf.broker_consumer, self.app)
@@ -141,6 +144,7 @@ class StreamWorker:
             await asyncio.sleep(self.settings.publish_ms / 1000)
             if not self.app.rebalancing:
                 await self.stage2.publish()
+                await self.stage2.save_baselines()
                 await self.stage2.read_stalled(self.app.consumer)
 
     async def _say_alerts(self) -> None:

@@ -13,7 +13,10 @@ import msgspec
 SEPARATOR = "\x1f"  # between the parts of a field name: cannot be typed by accident
 WINDOWS_S = {"1m": 60, "5m": 300, "15m": 900, "1h": 3600}
 
-SnapshotKind = Literal["series", "workers", "queues", "ledger", "progress"]
+SnapshotKind = Literal["series", "workers", "queues", "ledger", "stuck", "signals", "progress"]
+Verdict = Literal["late", "slow", "lost", "duplicate"]
+Severity = Literal["low", "medium", "high", "critical"]
+LimitSource = Literal["expected", "baseline", "ladder", "heartbeat"]
 
 
 class HistogramSnapshot(msgspec.Struct):
@@ -115,6 +118,42 @@ class LedgerSnapshot(msgspec.Struct):
     last_us: int
     clean: bool  # the emitter said goodbye: nothing after `expected` is unknown
     expected: int | None  # events the emitter says it made in this partition's lanes
+
+
+class StuckAttempt(msgspec.Struct, omit_defaults=True):
+    """One attempt that is late, slow, lost or runs twice, with the evidence. Its series is said beside it.
+
+    `since_us`: when it started, or (late) could have. It is stuck since `since_us + limit_us`, by what `limit_source` says: `heartbeat`
+    means that its worker is gone (`reason`), heard of for the last time at `heartbeat_us`.
+    """
+
+    job_id: str
+    attempt: int
+    worker_id: str  # "" if it has not started
+    verdict: Verdict
+    since_us: int
+    limit_us: int
+    limit_source: LimitSource
+    severity: Severity
+    last_event_us: int  # the last that is known of the attempt itself
+    p99_us: int | None = None  # of the class: of its successful runs, or (late) of its waits
+    expected_us: int | None = None
+    heartbeat_us: int | None = None
+    reason: Literal["", "offline", "silent", "dropped"] = ""  # why lost
+    others: list[str] = []  # duplicate: the further workers that run it now
+
+
+class SeriesStuck(msgspec.Struct):
+    """All stuck attempts of one series: how many by verdict, and the longest, at most 200."""
+
+    tenant: str
+    environment: str
+    system: str
+    queue: str
+    job_class: str
+    counts: dict[Verdict, int]
+    unjudged: int  # further old attempts that were not looked at one by one: the bound of folds.watch
+    attempts: list[StuckAttempt]
 
 
 class SourceProgress(msgspec.Struct):

@@ -16,6 +16,7 @@ ALERTS = "job.alerts"
 ALERT_STATE = "job.alerts.state"
 NOTIFIER = "job.notifier"
 COMMANDS = "job.alert.commands"
+BASELINES = "job.baselines"
 
 _DAY_MS = 86_400_000
 _MIB = 1 << 20
@@ -70,4 +71,13 @@ TOPICS: tuple[Topic, ...] = (
     _checkpoint(CHECKPOINT),
     _checkpoint(ALERT_STATE),
     _checkpoint(NOTIFIER),
+    _topic(
+        BASELINES,
+        message_timestamp_type="LogAppendTime",
+        cleanup_policy="compact",
+        segment_bytes=str(64 * _MIB),
+        segment_ms="3600000",
+        min_cleanable_dirty_ratio="0.2",
+        max_message_bytes=str(16 * _MIB),
+    ),
 )

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 
 from fastapi import APIRouter
+from jobtide.query import stuck_rows
 from jobtide.query.answers import Numbers, numbers
 from jobtide.query.fleet_answers import Overview, WorkerCounts
 from jobtide.query.measures import Totals
@@ -15,6 +16,7 @@ from jobtide.query.readers import Group, TotalsQuestion, Unavailable
 from jobtide.query.rows import class_rows, queue_rows, slowest
 from jobtide.query.selection import CLASS_DEPTH, QUEUE_DEPTH, Selection
 from jobtide.query.sources import Sources, envelope, passed_s, totals
+from jobtide.query.stuck_answers import StuckCounts
 
 TOP = 5
 MAX_QUEUES = 5000  # among which the slowest are looked for
@@ -23,7 +25,7 @@ MAX_QUEUES = 5000  # among which the slowest are looked for
 def router(sources: Sources) -> APIRouter:
     routes = APIRouter(tags=["numbers"])
 
-    @routes.get("/v1/overview", summary="Totals, the slowest queues, the classes that fail most, workers")
+    @routes.get("/v1/overview", summary="Totals, what is stuck, the slowest queues, the classes that fail most, workers")
     async def overview(params: Ranged) -> Overview:
         """Sums over all selected classes; percentiles are those of all their attempts together."""
         selection = params.selection()
@@ -45,12 +47,20 @@ def router(sources: Sources) -> APIRouter:
             queues=total.queues,
             classes=total.classes,
             workers=_workers(sources, selection),
+            stuck=_stuck(sources, selection),
             slowest_queues=queue_rows(slow, slow_now, seconds, live),
             failing_classes=class_rows(failing, failing_now, seconds),
             **await envelope(chosen, selection, reading.range),
         )
 
     return routes
+
+
+def _stuck(sources: Sources, selection: Selection) -> StuckCounts | None:
+    try:
+        return stuck_rows.counts(sources.live.stuck(selection)[0])
+    except Unavailable:
+        return None
 
 
 def _workers(sources: Sources, selection: Selection) -> WorkerCounts | None:

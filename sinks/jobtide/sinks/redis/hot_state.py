@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from importlib import resources
 from typing import Any
 
-from jobtide.sinks.keys import KINDS, Keys
+from jobtide.sinks.keys import STREAM_KINDS, Keys
 from jobtide.sinks.redis.connection import connect
 from jobtide.streams.errors import StoreRejected, TransientError
 from jobtide.streams.settings import Settings
@@ -77,7 +77,7 @@ class RedisHotState:
         try:
             tenants: Any = await self._redis.smembers(self._keys.tenants)
             for tenant in sorted(name.decode() for name in tenants):
-                for kind in KINDS:
+                for kind in STREAM_KINDS:
                     names: Any = await self._redis.hkeys(self._keys.hash(kind, tenant))
                     found += [(kind, tenant, name.decode()) for name in names]
         except (RedisError, OSError) as error:

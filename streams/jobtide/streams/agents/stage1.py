@@ -46,7 +46,7 @@ class Owned:
     @property
     def unsaved(self) -> int:
         lifecycles = self.fold.lifecycles
-        return len(lifecycles.table.unsaved) + len(lifecycles.memory.unsaved)
+        return len(lifecycles.table.unsaved) + len(lifecycles.memory.unsaved) + lifecycles.remarks.unsaved
 
 
 class Stage1(Stage):

@@ -1,8 +1,9 @@
 """Stage 2 in a worker: partitions of job.panes in, hot state and alerts out.
 
 The windows have no checkpoint: panes are absolute, so their state is whatever the last 70 minutes of the log say. A partition is taken over by
-reading them again; what the rules have decided is saved beside (`ruling`). While the store is away the newest value of each field is kept and
-written when it is back. What an earlier owner has left in the store and the log no longer speaks of is removed.
+reading them again; what the rules have decided is saved beside (`ruling`), and so is what classes have taught in up to 60 days (`baselines`).
+While the store is away the newest value of each field is kept and written when it is back. What an earlier owner has left in the store and the
+log no longer speaks of is removed.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import logging
 from time import monotonic, time_ns
 
 from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
+from jobtide.streams.agents.baselines import BaselineLog
 from jobtide.streams.agents.kafka import new_reader
 from jobtide.streams.agents.ruling import Ruling
 from jobtide.streams.agents.stage import Batch, Stage
@@ -23,6 +26,7 @@ from jobtide.streams.topics import PANES
 from jobtide.streams.windows.fold import WindowFold
 from jobtide.streams.windows.strangers import strangers
 
+TEACH_EVERY_S = 600  # less than what a new owner reads again: a crash forgets nothing
 REPLAY_MS = 70 * 60_000  # an hour's windows, and how late a pane may be revised
 RETRY_S = 1.0
 
@@ -32,10 +36,13 @@ log = logging.getLogger(__name__)
 class Stage2(Stage):
     """All partitions of job.panes of this worker. Without a producer no rules are evaluated."""
 
-    def __init__(self, settings: Settings, sink: HotStateSink, producer: AIOKafkaProducer | None = None) -> None:
+    def __init__(
+        self, settings: Settings, sink: HotStateSink, producer: AIOKafkaProducer | None = None, baselines: BaselineLog | None = None
+    ) -> None:
         super().__init__(settings, settings.topic(PANES))
-        self.sink = sink
+        self.sink, self.baselines = sink, baselines
         self.ruling = Ruling(settings, producer) if producer is not None else None
+        self._taught_s: dict[int, int] = {}  # partition -> the newest minute in the written baselines
         self.folds: dict[int, WindowFold] = {}
         self._starts: dict[int, int] = {}  # where each partition's replay began
         self._pending: dict[tuple[str, str, str], HotWrite] = {}  # not yet in the store: the newest of each field
@@ -51,6 +58,9 @@ class Stage2(Stage):
         if self.ruling is not None:
             ruled = await self.ruling.take_over(partitions)
         folds = {p: ruled[p].fold if p in ruled else WindowFold(p) for p in partitions}
+        if self.baselines is not None and folds:
+            await self.baselines.recover({p: fold.triage.baselines for p, fold in folds.items()})
+        self._taught_s = {p: fold.triage.baselines.learned_s for p, fold in folds.items()}
         count = await self._replay(folds, ruled) if folds else 0
         if self.ruling is not None:
             self.ruling.partitions = ruled
@@ -164,6 +174,24 @@ class Stage2(Stage):
         if self.ruling is not None:
             await self.ruling.say(whole)
 
+    async def save_baselines(self, every_s: int = TEACH_EVERY_S) -> None:
+        """Write what the partitions' classes have taught, where it is `every_s` of event time ahead of what was written last."""
+        if self.baselines is None:
+            return
+        for partition, fold in list(self.folds.items()):
+            known = fold.triage.baselines
+            if known.learned_s - self._taught_s.get(partition, 0) < every_s:
+                continue
+            learned_s, records = known.learned_s, list(known.take_unsaved())
+            try:
+                await self.baselines.write(partition, records)
+            except KafkaError as error:
+                known.put_back(records)
+                log.warning("baselines of partition %d were not written, trying again later: %s", partition, error)
+                return
+            self._taught_s[partition] = learned_s
+
     async def flush(self) -> None:
         await self.say(whole=True)
         await self.publish()
+        await self.save_baselines(every_s=60)

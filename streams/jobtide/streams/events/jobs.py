@@ -40,6 +40,7 @@ _ENQUEUED: Final = _JOB.index("enqueued_at")
 _STARTED: Final = _JOB.index("started_at")
 _RUN: Final = _JOB.index("run_at")
 _DURATION: Final = _JOB.index("duration_ms")
+_EXPECTED: Final = _JOB.index("expected_ms")
 
 _BACKSLASH: Final = 92
 
@@ -49,8 +50,8 @@ class Job:
     """One job event. `event` is all of it; the other members are copies."""
 
     __slots__ = (
-        "attempt", "backfill", "duration_ms", "enqueued_us", "environment", "epoch", "event", "job_class", "job_id", "kind", "lane", "queue",
-        "run_us", "seq", "started_us", "system", "tenant", "time_us", "worker_id",
+        "attempt", "backfill", "duration_ms", "enqueued_us", "environment", "epoch", "event", "expected_ms", "job_class", "job_id", "kind", "lane",
+        "queue", "run_us", "seq", "started_us", "system", "tenant", "time_us", "worker_id",
     )  # fmt: skip
 
     def __init__(self, event: JobEvent, judged: bool) -> None:
@@ -75,6 +76,7 @@ class Job:
         self.attempt: int = data[_ATTEMPT]
         self.worker_id: str | None = data[_WORKER]
         self.duration_ms: float | None = data[_DURATION]
+        self.expected_ms: float | None = data[_EXPECTED]
         if judged:
             self.time_us: int = event.time_us
             self.enqueued_us: int | None = event.data.enqueued_us

@@ -16,6 +16,7 @@ class Counters(msgspec.Struct, array_like=True):
     after_end: int = 0  # of attempts that were over long ago: history only
     future_clamped: int = 0
     open_given_up: int = 0  # attempts
+    double_starts: int = 0  # attempts that a further worker started while they ran
 
 
 class Limits(msgspec.Struct, frozen=True):

@@ -27,6 +27,7 @@ from jobtide.streams.folds.counters import Counters, Limits
 from jobtide.streams.folds.memory import AttemptMemory, Key, Tracked, key_of
 from jobtide.streams.folds.panes import MINUTE_PANES_KEPT_US
 from jobtide.streams.folds.records import SEPARATOR, SeriesKey
+from jobtide.streams.folds.remarks import Remarks
 from jobtide.streams.folds.series import Series, SeriesTable
 from mypy_extensions import mypyc_attr
 
@@ -62,6 +63,7 @@ class Lifecycles:
         self.table = SeriesTable(partition, limits.series)
         self.memory = AttemptMemory(limits.recent_attempts)
         self.shortcuts = True  # a property test folds without, to compare
+        self.remarks = Remarks()
         self._queues: dict[str, Queue] = {}  # by its name alone: the one met last
         self._all_queues: dict[tuple[str, str, str, str], Queue] = {}
 
@@ -73,6 +75,8 @@ class Lifecycles:
             queue = self._meet(d.tenant, d.environment, d.system, d.queue)
         key = f"{queue.prefix}{d.job_id}{_FIRST}" if d.attempt == 1 else f"{queue.prefix}{d.job_id}{SEPARATOR}{d.attempt}"
         attempt = self.memory.open.get(key)
+        if d.expected_ms is not None:
+            self.remarks.expect(key, d.expected_ms)
         if not self.shortcuts:
             pass
         elif attempt is not None:
@@ -90,7 +94,11 @@ class Lifecycles:
             self._enqueue(key, queue, d, at_us, append_us, watermark_us)
             return
         if kind == _HEARTBEAT or kind == _PROGRESS:
+            if attempt is not None:
+                self.remarks.beat(attempt.key, at_us)
             return
+        if kind == _STARTED and attempt is not None:
+            self._start_again(attempt, attempt.facts, d.worker_id or "", at_us)
         for attempt_key, facts in facts_of(kind, d.data(), at_us):
             self._join(key_of(attempt_key), queue, facts, d.event, append_us, watermark_us)
 
@@ -174,6 +182,12 @@ class Lifecycles:
             self.memory.touch(attempt)
 
     # -- the general case
+
+    def _start_again(self, attempt: Tracked, f: AttemptFacts, worker_id: str, at_us: int) -> None:
+        """A further start of an attempt that runs already. With the same time it is the same start, told again."""
+        if f.started_us is not None and at_us != f.started_us and worker_id != f.worker_id:
+            if self.remarks.second_start(attempt.key, (f.worker_id, f.started_us), (worker_id, at_us)):
+                self.counters.double_starts += 1
 
     def _join(self, key: Key, queue: Queue, facts: AttemptFacts, event: Event, append_us: int, watermark_us: int) -> None:
         memory = self.memory

@@ -5,9 +5,11 @@ Not counted and not joined: the event with the later time wins. Stage 2 puts a w
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
 from jobtide.streams.events import Event, Kind, QueueEvent, WorkerEvent
-from jobtide.streams.folds.records import QUEUE, WORKER, encode, join_key
+from jobtide.streams.folds.records import QUEUE, SEPARATOR, WORKER, encode, join_key
 
 KEPT_US = 24 * 3600 * 1_000_000
 
@@ -25,6 +27,7 @@ class Notices:
 
     def __init__(self) -> None:
         self._newest: dict[bytes, Notice] = {}
+        self._workers: dict[bytes, tuple[str, str, str, str]] = {}  # the names in the keys
         self._unsaved: dict[bytes, None] = {}
         self._unpublished: dict[bytes, None] = {}
 
@@ -39,6 +42,17 @@ class Notices:
         data = {k: v for k, v in msgspec.to_builtins(event.data).items() if v is not None}
         self._newest[key] = Notice(event.kind, time_us, data)
         self._unsaved[key] = self._unpublished[key] = None
+        self._name(key)
+
+    def _name(self, key: bytes) -> None:
+        if key.startswith(WORKER) and key not in self._workers:
+            _, tenant, environment, system, worker_id = key.decode().split(SEPARATOR)
+            self._workers[key] = (tenant, environment, system, worker_id)
+
+    def workers(self) -> Iterator[tuple[tuple[str, str, str, str], Notice]]:
+        """The newest word of every worker: ((tenant, environment, system, worker_id), notice)."""
+        newest = self._newest
+        return ((name, newest[key]) for key, name in self._workers.items())
 
     def take_unpublished(self) -> list[tuple[bytes, Notice]]:
         keys, self._unpublished = self._unpublished, {}
@@ -49,12 +63,14 @@ class Notices:
         out: list[tuple[bytes, bytes | None]] = [(b"n" + k, encode(self._newest[k])) for k in keys]
         for key in [k for k, n in self._newest.items() if now_us - n.time_us > KEPT_US]:
             del self._newest[key]
+            self._workers.pop(key, None)
             out.append((b"n" + key, None))
         return out
 
     def load(self, key: bytes, notice: Notice) -> None:
         self._newest[key] = notice
         self._unpublished[key] = None
+        self._name(key)
 
 
 def _key(event: Event) -> bytes | None:

@@ -12,6 +12,7 @@ import msgspec
 from jobtide.streams.folds import sequences
 from jobtide.streams.folds.records import Gauge, LedgerRecord, Record, Tick, encode, panes_partition
 from jobtide.streams.folds.source import SourceFold
+from jobtide.streams.folds.watch import Watch
 
 State = Literal["active", "idle", "lagging"]
 GAUGE_EVERY_US = 60 * 1_000_000
@@ -23,6 +24,7 @@ class Publisher:
 
     def __init__(self, fold: SourceFold) -> None:
         self.fold = fold
+        self._watch = Watch(fold.partitions)
         self._last_tick: tuple[int, str, int] | None = None
         self._gauges_at_us = 0
         self._ledgers_at_us = 0
@@ -37,6 +39,7 @@ class Publisher:
         self._gauges(out, watermark_us)
         self._notices(out)
         self._ledgers(out)
+        self._watched(out, watermark_us)
         tick = (watermark_us, state, fold.counters.rejected)
         if tick != self._last_tick:
             self._last_tick = tick
@@ -75,6 +78,11 @@ class Publisher:
             kind, rest = key.split(b"\x1f", 1)
             to = panes_partition(rest.removesuffix(b"\x1fsize").removesuffix(b"\x1fpause"), fold.partitions)
             out[to].append((b"%b\x1f%d\x1f%b" % (kind, fold.partition, rest), encode((fold.version, notice))))
+
+    def _watched(self, out: list[list[Record]], watermark_us: int) -> None:
+        fold, lifecycles = self.fold, self.fold.lifecycles
+        for to, record in self._watch.look(fold.partition, fold.version, watermark_us, lifecycles.memory, fold.notices, lifecycles.remarks):
+            out[to].append(record)
 
     def _ledgers(self, out: list[list[Record]]) -> None:
         fold = self.fold

@@ -15,7 +15,7 @@ from jobtide.streams.folds.panes import Pane
 SEPARATOR: Final = "\x1f"
 _SEPARATOR_BYTES = b"\x1f"
 
-PANE, TICK, GAUGE, WORKER, QUEUE, LEDGER = b"p", b"t", b"g", b"w", b"q", b"l"
+PANE, TICK, GAUGE, WORKER, QUEUE, LEDGER, WATCH = b"p", b"t", b"g", b"w", b"q", b"l", b"x"
 
 encode = msgspec.msgpack.Encoder().encode
 decode_pane = msgspec.msgpack.Decoder(Pane).decode

@@ -15,6 +15,7 @@ from jobtide.streams.folds.facts import AttemptFacts
 from jobtide.streams.folds.memory import Tracked, series_of
 from jobtide.streams.folds.notices import Notice
 from jobtide.streams.folds.records import Record, encode, parse_pane_key, series_from
+from jobtide.streams.folds.remarks import Remark, Worker
 from jobtide.streams.folds.source import SourceFold
 from jobtide.streams.folds.state import Applied, Chunk, Epoch, Open
 
@@ -27,6 +28,8 @@ _decode_epoch = msgspec.msgpack.Decoder(Epoch).decode
 _decode_open = msgspec.msgpack.Decoder(Open).decode
 _decode_chunk = msgspec.msgpack.Decoder(Chunk).decode
 _decode_notice = msgspec.msgpack.Decoder(Notice).decode
+_decode_remark = msgspec.msgpack.Decoder(Remark).decode
+_decode_silent = msgspec.msgpack.Decoder(list[tuple[Worker, int]]).decode
 _decode_ids = msgspec.msgpack.Decoder(tuple[int, list[tuple[str, int]]]).decode
 
 
@@ -48,6 +51,7 @@ def save(fold: SourceFold) -> list[Record]:
         del fold.epochs[name]
         out.append((b"e" + name.encode(), None))
     out.extend(fold.lifecycles.memory.save(now_us))
+    out.extend(fold.lifecycles.remarks.save(fold.lifecycles.memory.open))
     out.extend(fold.identities.save(now_us))
     out.extend(fold.notices.save(now_us))
     applied = Applied(
@@ -111,5 +115,9 @@ class Restorer:
             fold.epochs[key[1:].decode()] = _decode_epoch(value)
         elif kind == b"i":
             fold.identities.load(int(key[1:], 16), *_decode_ids(value))
+        elif kind == b"r":
+            lifecycles.remarks.load(key[1:], _decode_remark(value))
+        elif kind == b"s":
+            lifecycles.remarks.load_silent(_decode_silent(value))
         elif kind == b"n":
             fold.notices.load(key[1:], _decode_notice(value))

@@ -72,7 +72,7 @@ def quantiles(histogram: Mapping[int, int], qs: Iterable[float]) -> list[float |
     if not total:
         return [None for _ in qs]
     ordered = sorted(histogram.items())
-    return [_at_rank(ordered, max(1, ceil(q * total - 1e-9))) for q in qs]
+    return [_at_rank(ordered, max(1, ceil(q * total * (1 - 4e-16) - 1e-9))) for q in qs]
 
 
 def _at_rank(ordered: list[tuple[int, int]], rank: int) -> float:

@@ -8,19 +8,21 @@ and old versions change nothing. Time is the ticks'. Where the changes go is the
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import msgspec
 from jobtide.streams.folds.notices import Notice
 from jobtide.streams.folds.panes import MINUTE_US, SECOND_US
-from jobtide.streams.folds.records import GAUGE, LEDGER, PANE, QUEUE, SEPARATOR, TICK, WORKER, LedgerRecord, Tick
-from jobtide.streams.snapshots import HotWrite, QueueSnapshot, SnapshotKind, WorkerSnapshot
+from jobtide.streams.folds.records import GAUGE, LEDGER, PANE, QUEUE, SEPARATOR, TICK, WATCH, WORKER, LedgerRecord, SeriesKey, Tick
+from jobtide.streams.folds.watch import WatchRecord
+from jobtide.streams.snapshots import HotWrite, QueueSnapshot, SnapshotKind, StuckAttempt, WorkerSnapshot
+from jobtide.streams.triage import Triage
 from jobtide.streams.windows.boards import encode
 from jobtide.streams.windows.ledgers import Ledgers
 from jobtide.streams.windows.queues import Queues
 from jobtide.streams.windows.rolling import Rolling
 from jobtide.streams.windows.series import LONGEST_S, MINUTE_S, LiveSeries, Share
 from jobtide.streams.windows.shelves import Head, decode_head
+from jobtide.streams.windows.tallies import Tally
 from jobtide.streams.windows.watch import Watch
 from jobtide.streams.windows.watermarks import Watermarks
 from jobtide.streams.windows.workers import Workers
@@ -30,6 +32,7 @@ _PANE_START = PANE + _SEPARATOR
 MOST_STEPS_S = 2 * LONGEST_S  # a watermark that jumps further is watched only at the end of the jump
 _decode_tick = msgspec.msgpack.Decoder(Tick).decode
 _decode_notice = msgspec.msgpack.Decoder(tuple[int, Notice]).decode
+_decode_watch = msgspec.msgpack.Decoder(WatchRecord).decode
 _decode_ledger = msgspec.msgpack.Decoder(LedgerRecord).decode
 
 
@@ -52,6 +55,8 @@ class WindowFold:
         self._workers = Workers()
         self._queues = Queues()
         self._ledgers = Ledgers()
+        self.triage = Triage()
+        self._rolling.on_minute = self._learn
         self._boards = {board.kind: board for board in (self._workers, self._queues, self._ledgers)}
         self._watch: Watch | None = None
         self._seen: dict[LiveSeries, None] = {}  # changed and shown to the watch, but not taken yet
@@ -126,9 +131,16 @@ class WindowFold:
             now_us = self._watermarks.complete_until_us
             self._ledgers.fold(int(key.split(_SEPARATOR, 2)[1]), _decode_ledger(value), now_us)
 
+        elif kind == WATCH:
+            self.triage.fold(int(key.split(_SEPARATOR, 1)[1]), _decode_watch(value))
+
+    def _learn(self, series: LiveSeries, start_s: int, tally: Tally) -> None:
+        self.triage.learn(series.name, start_s, tally.run_ok, tally.wait)
+
     def _advance(self, to_us: int) -> None:
         before_us, self._at_us = self._at_us, max(self._at_us, to_us)
         self._rolling.advance(self._at_us // SECOND_US)
+        self.triage.advance(self._at_us)
         if self._at_us // MINUTE_US > before_us // MINUTE_US:
             self._forget()
 
@@ -176,8 +188,9 @@ class WindowFold:
     def worker(self, key: tuple[str, ...]) -> WorkerSnapshot | None:
         return self._workers.find(key)
 
-    def stuck_attempts(self) -> Iterable[tuple[tuple[str, ...], Any]]:
-        return ()
+    def stuck_attempts(self) -> Iterable[tuple[SeriesKey, StuckAttempt]]:
+        """Every attempt that is late, slow, lost or runs twice at the watermark, with its series."""
+        return ((series, attempt) for series, attempts in self.triage.stuck() for attempt in attempts)
 
     def _forget(self) -> None:
         """Once a minute: drop what is over. A series told its zeros when its last pane left the hour, a minute ago."""
@@ -196,7 +209,7 @@ class WindowFold:
         version = self._version
         out: list[HotWrite] = []
         if self._at_us:
-            out = self._series_changes(version)
+            out = self._series_changes(version) + self.triage.take_changes(version)
         for board in self._boards.values():
             out += board.take_changes(version)
         if self._watermarks.changed:
@@ -225,6 +238,8 @@ class WindowFold:
         """Whether this is something the fold knows, and so takes out of the hot state itself when it is over."""
         if kind == "series":
             return f"{tenant}{SEPARATOR}{field}".encode() in self._series
+        if kind == "stuck":
+            return self.triage.holds(f"{tenant}{SEPARATOR}{field}".encode())
         return kind in self._boards and self._boards[kind].holds((tenant, *field.split(SEPARATOR)))
 
     def touch_all(self) -> None:
@@ -232,4 +247,5 @@ class WindowFold:
         self._seen.update(dict.fromkeys(self._series.values()))  # news for the store, not for the watch
         for board in self._boards.values():
             board.touch_all()
+        self.triage.touch_all()
         self._watermarks.changed = True

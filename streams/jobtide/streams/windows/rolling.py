@@ -8,6 +8,8 @@ there are panes at both ends, however far it is.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from jobtide.streams.folds.attempts import FAILED
 from jobtide.streams.windows.series import LAST_MINUTE_S, LONG_WINDOWS, LONGEST_S, MINUTE_S, LiveSeries
 from jobtide.streams.windows.shelves import Shelf
@@ -24,6 +26,7 @@ class Rolling:
         self.seconds = Shelf()
         self.minutes = Shelf()
         self.changed: dict[LiveSeries, None] = {}
+        self.on_minute: Callable[[LiveSeries, int, Tally], None] | None = None  # told of each whole minute, once, as it enters
         self._opened: dict[LiveSeries, None] = {}  # those with anything in the open minute
         self.watch: Watch | None = None
 
@@ -110,6 +113,8 @@ class Rolling:
         for start_s in self.minutes.between(max(before_s, minute - LONGEST_S), minute):
             for series, tally in self.minutes.enter(start_s):
                 self.changed[series] = None
+                if self.on_minute is not None:
+                    self.on_minute(series, start_s, tally)
                 if self.watch is not None:
                     self.watch.minute(start_s, series, None, tally)
                 for long in self._long(series, start_s):
