@@ -9,6 +9,7 @@ import contextlib
 import itertools
 import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -304,29 +305,31 @@ def test_the_package_can_be_packed_and_used_both_ways(package: Path, tmp_path: P
     subprocess.run(["tar", "xzf", str(tmp_path / packed.stdout.strip().splitlines()[-1]), "--strip-components=1", "-C", str(folder)], check=True)
     assert {path.name for path in folder.iterdir()} == {"package.json", "dist", "README.md", "CHANGELOG.md"}
     app = tmp_path / "app"
-    lane = 'console.log(laneOf("acme/celery/7f0c"))'
-    for name, code in (
-        ("a.mjs", f'import {{ laneOf }} from "@jobtide/emitter"; {lane}'),
-        ("b.cjs", f'const {{ laneOf }} = require("@jobtide/emitter"); {lane}'),
-    ):
-        (app / name).write_text(code)
-        assert subprocess.run(["node", str(app / name)], check=True, capture_output=True, text=True).stdout == "8\n"
-    (app / "c.mts").write_text(
-        'import { Worker } from "bullmq"; import { watchWorker } from "@jobtide/emitter/bullmq";\n'
-        'const plain = new Worker("q", async () => 1, { connection: {} });\nexport const worker: typeof plain = watchWorker(plain);\n'
-    )
     (app / "node_modules" / "bullmq").symlink_to(package / "node_modules" / "bullmq")
-    compiler = [
-        str(package / "node_modules" / ".bin" / "tsc"),
-        "--noEmit",
-        "--skipLibCheck",
-        "--strict",
-        "--module",
-        "nodenext",
-        "--target",
-        "es2022",
-    ]
-    checked = subprocess.run([*compiler, "--types", "", str(app / "c.mts")], cwd=app, capture_output=True, text=True, check=False)
+    exported = json.loads((folder / "package.json").read_bytes())["exports"]
+    paths = sorted("@jobtide/emitter" + path.removeprefix(".") for path in exported if path != "./package.json")
+    assert len(paths) >= 7
+    # Every path, as an ES module and as CommonJS, has the same names.
+    (app / "a.mjs").write_text(f"for (const path of {json.dumps(paths)}) console.log(path, Object.keys(await import(path)).sort().join());")
+    (app / "b.cjs").write_text(f"for (const path of {json.dumps(paths)}) console.log(path, Object.keys(require(path)).sort().join());")
+    ways = [subprocess.run(["node", str(app / name)], check=True, capture_output=True, text=True).stdout for name in ("a.mjs", "b.cjs")]
+    named = [[[name for name in line.split(" ")[1].split(",") if name != "default"] for line in way.splitlines()] for way in ways]
+    assert named[0] == named[1] and all(named[0]), ways
+    # Types, from both; and the lines of the README's start, as a program.
+    start = re.findall(r"```js\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)[0]
+    calls = "export const many: number[] = [laneOf('a'), emitter().ring.events]; export const one: Settings['tenant'] = 'x';\n"
+    imports = "import {{ emitter, laneOf, type Settings }} from '@jobtide/emitter';\n{}" + calls
+    others = "".join(f"import * as m{number} from '{path}'; void m{number};\n" for number, path in enumerate(paths))
+    (app / "c.mts").write_text(imports.format(others))
+    (app / "d.cts").write_text(imports.format(others))
+    (app / "e.mts").write_text(
+        "import { Queue, Worker } from 'bullmq';\nconst connection = { host: '127.0.0.1' };\nconst send = async () => 1;\n" + start
+        + "\nexport const kept: string[] = [queue.name, worker.name, (await queue.add('a', {})).name];\n"
+    )  # fmt: skip
+    options = ["--noEmit", "--skipLibCheck", "--strict", "--module", "nodenext", "--target", "es2022", "--types", ""]
+    programs = [str(app / name) for name in ("c.mts", "d.cts", "e.mts")]
+    compiler = str(package / "node_modules" / ".bin" / "tsc")
+    checked = subprocess.run([compiler, *options, *programs], cwd=app, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stdout
 
 

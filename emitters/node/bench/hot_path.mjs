@@ -48,8 +48,11 @@ async function core() {
     },
   });
   const made = event(1);
+  const failure = new RangeError("no invoice 17 for 'bob', at https://shop.example/orders/17"); // one: making a stack is the app's time
+  const failing = (number) => emitter.jobStarted(emitter.job("bullmq", "default", "send-invoice", idOf(number)), "web-1:4242:default").failed(emitter.error(failure));
   return {
     "job, enqueued, started, finished (per event)": await measure(life, 3, EVENTS / 3),
+    "started, failed with a masked error (per event)": await measure(failing, 2, EVENTS / 6),
     "naming a job": await measure((number) => emitter.job("bullmq", "default", "send-invoice", idOf(number))),
     "serialising alone": await measure(() => JSON.stringify(made)),
     "building an object and serialising alone": await measure((number) => JSON.stringify(event(number))),

@@ -203,7 +203,7 @@ test("bull: bulk, repeats, an id that is there already, removal, pause, progress
   assert.equal(memory.of("job.progress").length, 4);
   const [again] = memory.of("job.retry_scheduled");
   const aheadMs = Date.parse(again.data.run_at) - Date.parse(again.time);
-  assert.ok(aheadMs > 140 && aheadMs < 1_000, again.data.run_at);
+  assert.ok(aheadMs > 140 && aheadMs < 30_000, again.data.run_at);
   const gone = await queue.add({}, { delay: 60_000, jobId: "x" });
   // Ids that are there already, also of the same millisecond, whose jobs look alike: told once.
   for (let id = 0; id < 10; id++) await Promise.all(["x", `y${id}`, `y${id}`].map((jobId) => queue.add({}, { delay: 60_000, jobId })));

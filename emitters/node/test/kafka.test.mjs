@@ -75,7 +75,7 @@ test("a broker that accepts and says nothing holds nobody", { skip }, async (t) 
   emitter.jobEnqueued(emitter.job("bullmq", "q", "mail", "1"));
   const began = Date.now();
   await emitter.close();
-  assert.ok(Date.now() - began < 4_000);
+  assert.ok(Date.now() - began < 20_000);
 });
 
 for (const client of ["platformatic", "kafkajs"])

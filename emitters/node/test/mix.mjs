@@ -45,7 +45,7 @@ export const MIX = {
 };
 
 /** Compares what was told of each job with what the bodies wrote. `jobs` maps names of MIX to job ids. */
-export function compare(memory, oracle, jobs, { retryMs, slackMs = 250 }) {
+export function compare(memory, oracle, jobs, { retryMs, slackMs = 2_000 }) {
   for (const [name, id] of Object.entries(jobs)) {
     const { failures, attempts, delayMs } = MIX[name];
     const told = memory.events.filter((event) => event.type.startsWith("job.") && event.data.job_id === id);
@@ -64,7 +64,7 @@ export function compare(memory, oracle, jobs, { retryMs, slackMs = 250 }) {
       assert.ok(Math.abs(Date.parse(started.time) - line.atMs) <= slackMs, `${name} began at ${started.time}, not ${line.atMs}`);
       const end = ended.find((event) => event.data.attempt === index + 1);
       assert.equal(end.data.started_at, started.time);
-      assert.ok(end.data.duration_ms >= 2 && end.data.duration_ms < 1000, `${name} took ${end.data.duration_ms}`);
+      assert.ok(end.data.duration_ms >= 2 && end.data.duration_ms < 10_000, `${name} took ${end.data.duration_ms}`);
     });
     for (const event of of("retry_scheduled")) {
       const failed = of("failed").find((other) => other.data.attempt === event.data.attempt);
