@@ -109,7 +109,11 @@ class NodeShop(Shop):
 
     def counters(self) -> dict[str, int]:
         """What the backend's own queue says: the driver printed it when all jobs had ended."""
-        counted = json.loads((self.folder / f"{self.backend}-drive.log").read_text().splitlines()[-1])
+        printed = (self.folder / f"{self.backend}-drive.log").read_text().splitlines()
+        (counted,) = [json.loads(line) for line in printed if line.startswith("{")]
+        for line in printed:
+            if not line.startswith("{"):
+                print(f"  {self.backend}'s driver: {line}", file=sys.stderr)
         return {"finished": counted["completed"], "dead": counted["failed"]}
 
 

@@ -163,3 +163,37 @@ def test_a_file_turns_it_off_and_on_without_a_restart(
         told.append(len(memory.events))
     assert told == [2, 2, 2, 4]
     assert {event["seq"] for event in memory.of("queue.snapshot")} == {0, 1}  # no hole: nothing was numbered
+
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def test_the_traceparent_of_the_callers_span_travels_with_all_events_of_an_attempt(emitter: Emitter, delivered: Delivered, no_errors: None) -> None:
+    jobtide_emitter.tracing(lambda: TRACE)
+    try:
+        job = emitter.job("cron", "q", "c", "1")
+        emitter.job_enqueued(job)
+        emitter.job_started(job, "w1").finished()
+        emitter.job_enqueued(emitter.job("cron", "q", "c", "2", traceparent=TRACE.replace("b7", "c8")))
+    finally:
+        jobtide_emitter.tracing(None)
+    emitter.job_enqueued(emitter.job("cron", "q", "c", "3"))
+    assert [event.get("traceparent") for event in delivered()] == [TRACE, TRACE, TRACE, TRACE.replace("b7", "c8"), None]
+
+
+@pytest.mark.parametrize("text", ["", "00-00", TRACE.upper(), TRACE + "\n", "x" * 100_000, 7, b"00", ["00"]])
+def test_what_is_no_traceparent_is_left_out(text: Any, emitter: Emitter, delivered: Delivered, no_errors: None) -> None:
+    emitter.job_enqueued(emitter.job("cron", "q", "c", "1", traceparent=text))
+    (event,) = delivered()
+    assert "traceparent" not in event
+
+
+def test_an_error_in_what_says_the_span_costs_the_traceparent_and_nothing_else(emitter: Emitter, delivered: Delivered) -> None:
+    jobtide_emitter.tracing(lambda: str(1 / 0))
+    try:
+        emitter.job_enqueued(emitter.job("cron", "q", "c", "1"))
+    finally:
+        jobtide_emitter.tracing(None)
+    (event,) = delivered()
+    assert "traceparent" not in event
+    assert guard.sites["emitter.tracing"].errors == 1

@@ -221,4 +221,4 @@ def trimmed(event: dict[str, Any]) -> dict[str, Any]:
     """What the vectors say. Fingerprints are optional, and tested in test_masking."""
     if "error" in event["data"]:
         event["data"]["error"].pop("fingerprint", None)
-    return {member: event[member] for member in ("type", "time", "partitionkey", "data")}
+    return {member: event[member] for member in ("type", "time", "partitionkey", "traceparent", "data") if member in event}

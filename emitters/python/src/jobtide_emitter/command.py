@@ -33,6 +33,7 @@ _FROM_TERMINAL = ("SIGINT", "SIGQUIT")  # a terminal sends them to the command i
 def run(command: Sequence[str], *, queue: str, name: str = "", job_id: str = "", system: str = SYSTEM, **more: Any) -> int:
     """Runs the command to its end; returns the exit code. `more` is optional data of the contract."""
     job_class = name or Path(command[0]).name
+    more.setdefault("traceparent", os.environ.get("TRACEPARENT"))  # of whoever runs us
     told = own_jobs.begin(system, queue, job_class, job_id or uuid.uuid4().hex, 1, more)
     try:
         code, failure = _run(command)

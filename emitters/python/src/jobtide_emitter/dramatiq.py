@@ -206,6 +206,7 @@ def _job(broker: Any, message: Any) -> Job:
         message.message_id,
         message.options.get("retries", 0) + 1,
         max_attempts=limit + 1 if isinstance(limit, int) else None,
+        traceparent=message.options.get("traceparent"),
     )
 
 

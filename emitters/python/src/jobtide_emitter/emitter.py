@@ -82,6 +82,8 @@ class Emitter(JobEvents):
                 "partitionkey": job.key,
                 "data": data,
             }
+            if job.traceparent is not None:
+                event["traceparent"] = job.traceparent
             self.accept(bounds.serialized(event, self._truncating), job.lane, rank)
         except Exception as error:
             _site.failed(error)

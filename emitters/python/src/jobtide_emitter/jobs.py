@@ -7,7 +7,9 @@ are µs since the epoch; without `at_us` an event happens now.
 from __future__ import annotations
 
 import contextlib
+import re
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from jobtide_emitter import bounds
@@ -23,17 +25,20 @@ if TYPE_CHECKING:
 
 
 _MAX_SERIES = 4096
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_Tracing = Callable[[], str | None]
 
 
 class Job:
-    """Names one attempt of one job, once for all its events. `facts` is what every event of it says."""
+    """Names one attempt of one job, once for all its events. `facts` is what every event of it says, as `traceparent` is."""
 
-    __slots__ = ("facts", "key", "lane")
+    __slots__ = ("facts", "key", "lane", "traceparent")
 
-    def __init__(self, facts: dict[str, Any], key: str) -> None:
+    def __init__(self, facts: dict[str, Any], key: str, traceparent: str | None = None) -> None:
         self.facts = facts
         self.key = key
         self.lane = lane_of(key)
+        self.traceparent = traceparent
 
     @property
     def id(self) -> str:
@@ -55,8 +60,13 @@ class JobEvents(ABC):
     def put(self, job: Job, kind: str, rank: int, data: dict[str, Any], at_us: int | None) -> None:
         """Takes one event of a job. Never raises."""
 
-    def job(self, system: str, queue: str, job_class: str, job_id: str, attempt: int = 1, **more: Any) -> Job:
-        """Names an attempt. `more` is optional data of the contract: max_attempts, priority, parent_job_id, …"""
+    tracing: _Tracing | None = None  # says the W3C traceparent of the span that the caller is in; see `jobtide_emitter.tracing`
+
+    def job(
+        self, system: str, queue: str, job_class: str, job_id: str, attempt: int = 1, *, traceparent: Any = None, **more: Any
+    ) -> Job:  # fmt: skip
+        """Names an attempt. `more` is optional data of the contract: max_attempts, priority, parent_job_id, labels, …
+        `traceparent` (W3C) is said by all its events; by default that of the span the caller is in, where `tracing` says it."""
         name = bounds.name(job_id)
         try:
             series, prefix = self._series[system, queue, job_class]
@@ -66,7 +76,11 @@ class JobEvents(ABC):
         for member, value in more.items():
             if value is not None:
                 facts[member] = bounds.name(value) if isinstance(value, str) else value
-        return Job(facts, prefix + name)
+        if traceparent is None and self.tracing is not None:
+            traceparent = _span_of(self.tracing)
+        if traceparent is not None and not (isinstance(traceparent, str) and _TRACEPARENT.fullmatch(traceparent)):
+            traceparent = None
+        return Job(facts, prefix + name, traceparent)
 
     def _new_series(self, system: str, queue: str, job_class: str) -> tuple[dict[str, Any], str]:
         """What all jobs of a class in a queue say, and how their partition keys begin; kept for the next ones."""
@@ -158,6 +172,11 @@ class JobEvents(ABC):
     def error(self, error: BaseException | None, *, backtrace: str | None = None) -> dict[str, str]:
         """An exception as `error` data, with as much as the setting `error_detail` lets out."""
         return _error_of(error, self.settings.error_detail, self.settings.error_masking, backtrace) or {"class": "Unknown"}
+
+
+@guarded("emitter.tracing")
+def _span_of(tracing: _Tracing) -> str | None:
+    return tracing()
 
 
 @guarded("emitter.preview")

@@ -18,6 +18,7 @@ from jobtide_emitter.settings import Settings, load
 from jobtide_emitter.transports import Transport
 
 _current: Emitter | None = None
+_tracing: Callable[[], str | None] | None = None
 
 
 def emitter() -> Emitter:
@@ -42,6 +43,14 @@ def configure(*, make_transport: Callable[[], Transport] | None = None, **settin
     return _install(Emitter(loaded, make_transport))
 
 
+def tracing(span: Callable[[], str | None] | None) -> None:
+    """`span` says the W3C traceparent of the span that the calling thread is in, or None: it travels with the events of jobs
+    whose backend carries none. Called where an attempt is named; an error in it is counted and costs the traceparent."""
+    global _tracing
+    _tracing = span
+    emitter().tracing = span
+
+
 def prepare() -> None:
     """What an install does before the first fork: reads the settings and loads the client, once for all children."""
     emitter().preload()
@@ -63,6 +72,7 @@ def _install(made: Emitter) -> Emitter:
     if _current is not None:
         _current.close()
     _current = made
+    made.tracing = _tracing
     return made
 
 

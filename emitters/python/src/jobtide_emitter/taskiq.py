@@ -162,7 +162,7 @@ class JobtideMiddleware(TaskiqMiddleware):
         limit = labels.get("max_retries")
         return emitter().job(
             SYSTEM, self.queue(labels), message.task_name, message.task_id, retries + 1,
-            max_attempts=None if limit is None else max(1, int(limit)),
+            max_attempts=None if limit is None else max(1, int(limit)), traceparent=labels.get("traceparent"),
         )  # fmt: skip
 
     def queue(self, labels: dict[str, Any]) -> str:

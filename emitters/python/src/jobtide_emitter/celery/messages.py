@@ -48,6 +48,7 @@ def job_of(headers: dict[str, Any], delivery: dict[str, Any], max_retries: int |
         max_attempts=None if max_retries is None else max_retries + 1,
         parent_job_id=headers.get("parent_id"),
         batch_id=headers.get("group"),
+        traceparent=headers.get("traceparent"),  # OpenTelemetry's propagation
     )
 
 
@@ -63,6 +64,7 @@ def job_of_request(task: Any, request: Any) -> Job:
         max_attempts=None if max_retries is None else max_retries + 1,
         parent_job_id=request.parent_id,
         batch_id=request.group,
+        traceparent=getattr(request, "traceparent", None) or (request.headers or {}).get("traceparent"),
     )
 
 

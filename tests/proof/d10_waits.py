@@ -1,0 +1,221 @@
+"""D10: the wait that jobtide says of each attempt beside the oracle's, in three languages, where emitters usually go wrong.
+
+    python -m tests.proof.d10_waits [--full]
+
+- plain jobs (Sidekiq: by its float stamps);
+- jobs put off by ten hours: their enqueue happens in a process whose clock is ten hours behind, so that they come due now;
+- retries with a back-off of two seconds, which is not waiting;
+- a work horse killed in the middle of its job (RQ), which the worker enqueues again: by RQ's own stamp of that;
+- clocks that are five seconds ahead, in the app and its workers: waits stay right, and what was sent is seen to come from the future by
+  the header `sent_at` beside the broker's own clock.
+
+What jobtide says is `wait_us` of its executions in ClickHouse; what is right comes from the lines that job bodies and drivers wrote.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import clickhouse_connect
+import redis
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from tests import clickhouse_server, servers
+from tests.proof import d1_backends, languages, raw_log, report
+from tests.proof.answers import wait_for
+from tests.proof.shop import Shop
+from tests.up_process import UpProcess
+
+DRIVERS = Path(__file__).parent / "drivers"
+SHIFTED = DRIVERS / "shifted"
+SEED = 59
+JOBS = {False: 8, True: 40}
+LATER_S, DUE_S = 36_000, 4  # put off by so much, and due so long after it is enqueued by the right clock
+BACKOFF_MS = 2000
+SKEW_S = 5
+WITHIN_MS = 50.0
+BACKENDS = {False: ("celery", "sidekiq", "bullmq"), True: ("celery", "dramatiq", "arq", "sidekiq", "bullmq")}
+KINDS = ("plain", "later", "retry", "skew")
+
+
+@dataclass
+class WaitShop(Shop):
+    """A shop whose driver enqueues one kind of job; clocks of driver and workers may be wrong."""
+
+    kind: str = "plain"
+    driver_shift_s: float = 0.0
+    worker_shift_s: float = 0.0
+
+    def worker_argv(self, number: int) -> list[str]:
+        if self.backend == "sidekiq":
+            return ["sidekiq", "-r", str(DRIVERS / "waits.rb"), "-c", "4", "-q", "shop"]
+        return ["node", str(DRIVERS / "waits.mjs"), "work"] if self.backend == "bullmq" else super().worker_argv(number)
+
+    def drive_argv(self) -> list[str]:
+        what = ["retry" if self.kind == "retry" else "later" if self.kind == "later" else "long" if self.kind == "orphan" else "plain"]
+        what += [str(self.jobs), str(BACKOFF_MS), str(LATER_S + DUE_S)]
+        if self.backend == "sidekiq":
+            return ["ruby", str(DRIVERS / "waits.rb"), *what]
+        if self.backend == "bullmq":
+            return ["node", str(DRIVERS / "waits.mjs"), *what]
+        return [sys.executable, str(DRIVERS / "waits.py"), self.backend, *what]
+
+    def environment(self) -> dict[str, str]:
+        more = {"RUBYLIB": str(languages.RUBY / "lib"), "BACKOFF_MS": str(BACKOFF_MS)}
+        return {**super().environment(), **more, **_shift(self.worker_shift_s, super().environment()["PYTHONPATH"])}
+
+    def drive(self) -> subprocess.Popen[bytes]:
+        environment = {**os.environ, **self.environment(), **_shift(self.driver_shift_s, super().environment()["PYTHONPATH"])}
+        with (self.folder / f"{self.backend}-drive.log").open("wb") as log:
+            return subprocess.Popen(self.drive_argv(), env=environment, stdout=log, stderr=log)
+
+
+def _shift(seconds: float, path: str) -> dict[str, str]:
+    """Environment of a process whose wall clock is wrong, in any of the languages."""
+    return {
+        "SHIFT_S": str(seconds), "PYTHONPATH": f"{SHIFTED}:{path}", "RUBYOPT": f"-r{SHIFTED}/shift.rb", "NODE_OPTIONS": f"--import file://{SHIFTED}/shift.mjs",
+    }  # fmt: skip
+
+
+def run(full: bool) -> report.Result:
+    """See the module."""
+    if clickhouse_server.why_not() is not None:
+        return report.skipped("D10 waits", clickhouse_server.why_not() or "")
+    languages.build_node()
+    with d1_backends._installation() as (process, clickhouse, folder):
+        assert clickhouse is not None
+        cases: list[Callable[[], report.Result]] = [
+            _case(process, clickhouse, folder, backend, kind, full) for backend in BACKENDS[full] for kind in KINDS
+        ]  # fmt: skip
+        cases.append(lambda: _orphan(process, clickhouse, folder, full))
+        with ThreadPoolExecutor(4) as threads:
+            rows = list(threads.map(lambda case: case(), cases))
+        rows.append(_seen_to_be_ahead(process))
+    return report.result("D10 waits", rows, wrong=[line for row in rows for line in row.get("wrong", ())], seed=SEED)
+
+
+def _case(process: UpProcess, clickhouse: str, folder: Path, backend: str, kind: str, full: bool) -> Callable[[], report.Result]:
+    def case() -> report.Result:
+        shop = _shop(process, folder, backend, kind, JOBS[full])
+        with _work(shop):
+            assert wait_for(lambda: shop.last_ends() >= shop.jobs, 180), f"{backend} {kind}: {shop.ended}/{shop.jobs} {shop.failed()}"
+        right = {(attempt.job_id, attempt.number): attempt for attempt in shop.attempts()}
+        waits = {key: attempt.wait_us for key, attempt in right.items() if attempt.wait_us is not None}
+        return _row(f"{languages.language(backend)}: {backend}, {kind}", waits, _said(clickhouse, shop.tenant, len(waits)), full)
+
+    return case
+
+
+def _orphan(process: UpProcess, clickhouse: str, folder: Path, full: bool) -> report.Result:
+    """RQ's worker finds its work horse killed, and enqueues the job again: attempt 2 waits from then on."""
+    shop = _shop(process, folder, "rq", "orphan", 1)
+    with _work(shop):
+        assert wait_for(lambda: bool(shop.lines("start")), 120, 0.05), shop.failed()
+        os.kill(shop.lines("start")[0]["pid"], signal.SIGKILL)
+        assert wait_for(lambda: len(shop.lines("start")) == 2, 120, 0.05), "the orphan was not rescued"
+        (job_id,) = {line["job_id"] for line in shop.lines("start")}
+        with redis.Redis.from_url(shop.redis_url) as client:
+            stamp = client.hget(f"rq:job:{job_id}", "enqueued_at")
+        assert isinstance(stamp, bytes)
+        enqueued = datetime.fromisoformat(stamp.decode()).astimezone(UTC)
+        assert wait_for(lambda: shop.last_ends() >= 1, 60), shop.failed()
+    second = next(line for line in shop.lines("start") if line["attempt"] == 2)
+    waits = {(job_id, 2): second["t"] - round(enqueued.timestamp() * 1e6)}
+    said = {key: wait for key, wait in _said(clickhouse, shop.tenant, 2).items() if key in waits}
+    return _row("Python: rq, orphan rescued", waits, said, full)
+
+
+def _shop(process: UpProcess, folder: Path, backend: str, kind: str, jobs: int) -> WaitShop:
+    own = folder / f"{backend}-{kind}"
+    own.mkdir()
+    target = {"JOBTIDE_EMITTER_URL": f"http://127.0.0.1:{process.port}/v1/events"} if backend == "sidekiq" else {
+        "JOBTIDE_EMITTER_BROKER": f"127.0.0.1:{process.port + 1}"
+    }  # fmt: skip
+    shop = WaitShop(backend, "", own, target, jobs, 1, 4, f"{backend}-{kind}", SEED, retry_ms=BACKOFF_MS if kind == "retry" else 0, kind=kind)
+    shop.more_environment = {"JOBTIDE_EMITTER_FLUSH_TIMEOUT_MS": "30000"}
+    shop.driver_shift_s = -LATER_S if kind == "later" else SKEW_S if kind == "skew" else 0
+    shop.worker_shift_s = SKEW_S if kind == "skew" else 0
+    return shop
+
+
+@contextlib.contextmanager
+def _work(shop: WaitShop) -> Iterator[None]:
+    with servers.valkey(shop.folder / "valkey") as valkey:
+        shop.redis_url = valkey.address
+        with shop.working():
+            time.sleep(0 if shop.kind == "later" else 8)  # a worker that still starts lets jobs wait, and is no subject here
+            driver = shop.drive()
+            assert driver.wait(120) == 0, (shop.folder / f"{shop.backend}-drive.log").read_text()[-1500:]
+            yield
+
+
+def _said(clickhouse: str, tenant: str, attempts: int) -> dict[tuple[str, int], int]:
+    """(job, attempt) -> the wait jobtide says, µs, once it knows of all."""
+    client: Any = clickhouse_connect.get_client(dsn=clickhouse)
+    sql = "SELECT job_id, attempt, wait_us FROM jobtide.executions WHERE tenant = %(tenant)s AND wait_us IS NOT NULL"
+
+    def rows() -> list[Any]:
+        return list(client.query(sql, parameters={"tenant": tenant}).result_rows)
+
+    wait_for(lambda: len(rows()) >= attempts, 60)
+    return {(job_id, attempt): wait_us for job_id, attempt, wait_us in rows()}
+
+
+def _row(what: str, right: dict[tuple[str, int], int], said: dict[tuple[str, int], int], full: bool) -> report.Result:
+    """A loaded machine lies between hook and body: the short form judges the median, the long one every attempt."""
+    off = sorted(abs(said[key] - wait) / 1000 for key, wait in right.items() if key in said)
+    wrong = [f"{what}: {key}: no wait is said" for key in right.keys() - said.keys()]
+    judged = (off[-1] if full else statistics.median(off)) if off else float("inf")
+    if judged > WITHIN_MS:
+        wrong += [f"{what} {key}: right {right[key] / 1000:.1f} ms, said {said[key] / 1000:.1f} ms" for key in right if key in said][:5]
+    longest = max(right.values()) / 1000
+    measured = f"{len(off)} waits (up to {longest:.0f} ms), off by p50 {statistics.median(off) if off else 0:.2f}, max {off[-1] if off else 0:.2f} ms"
+    return report.row(f"D10, {what}", f"within {WITHIN_MS:.0f} ms" + ("" if full else " in the median"), measured, not wrong, wrong=wrong)
+
+
+def _seen_to_be_ahead(process: UpProcess) -> report.Result:
+    """How far `sent_at` is ahead of the broker's clock, for tenants whose clocks are five seconds ahead, and for others."""
+    found = asyncio.run(_ahead_s(f"127.0.0.1:{process.port + 1}"))
+    ahead, others = [statistics.median(found[key]) if found[key] else float("nan") for key in (True, False)]
+    measured = f"shifted clocks {ahead:+.2f} s in the median of {len(found[True])} packs, others {others:+.2f} s of {len(found[False])}"
+    return report.row("D10, skew in sent_at beside append time", f"{SKEW_S} s seen", measured, abs(ahead - SKEW_S) < 1 and abs(others) < 1)
+
+
+async def _ahead_s(broker: str) -> dict[bool, list[float]]:
+    consumer = AIOKafkaConsumer(bootstrap_servers=broker, enable_auto_commit=False)
+    await consumer.start()
+    found: dict[bool, list[float]] = {True: [], False: []}
+    try:
+        tps = [TopicPartition(raw_log.TOPIC, number) for number in range(8)]
+        consumer.assign(tps)
+        await consumer.seek_to_beginning(*tps)
+        ends = await consumer.end_offsets(tps)
+        while waiting := [tp for tp in tps if await consumer.position(tp) < ends[tp]]:
+            for records in (await consumer.getmany(*waiting, timeout_ms=500)).values():
+                for record in records:
+                    sent = dict(record.headers).get("sent_at")
+                    # An emitter's own pack is of one tenant; the gateway's may be of several, and bears the gateway's clock.
+                    tenants = {name for name in (b'"tenant":"celery-skew"', b'"tenant":"bullmq-skew"') if name in (record.value or b"")}
+                    if sent and b'-later"' not in (record.value or b"") and b"sidekiq" not in (record.value or b""):
+                        found[bool(tenants)].append(int(sent) / 1000 - record.timestamp / 1000)
+    finally:
+        await consumer.stop()
+    return found
+
+
+
+if __name__ == "__main__":
+    report.main(run)
