@@ -18,7 +18,9 @@ def _passes(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", ["d1_backends", "d1_languages", "d15_hot_path", "outage", "d10_waits", "d20_privacy", "live_latency", "d16_history"])
+@pytest.mark.parametrize(
+    "name", ["d1_backends", "d1_languages", "d10_waits", "d15_hot_path", "d20_privacy", "ends", "outage", "live_latency", "d16_history"]
+)
 def test_short_form_passes(name: str) -> None:
     _passes(name)
 

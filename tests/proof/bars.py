@@ -47,6 +47,7 @@ PROOFS = {
     "up_kills": "exact after SIGKILL of children and of up",
     "d15_hot_path": "",
     "outage": "",
+    "ends": "",
     "d10_waits": "",
     "d20_privacy": "",
     "bench": "goal 100 000 events/s, floor 50 000; ratio ≥ 0.5; history ≥ 30 000/s; RSS ≤ 500 MB",

@@ -27,7 +27,8 @@ SEED = 43
 JOBS = {False: 40, True: 600}  # of each backend; RQ, which forks for each, a quarter
 DEADLINE_S = {False: 200, True: 1500}
 TENANT = d1_backends.TENANT
-# Every count is to be exact, however busy the machine is: a broker that is slow is no outage.
+# Every count is to be exact, however busy the machine is: a broker that is slow is no outage. With a spool, as in production: a driver that ends
+# while it cannot deliver leaves there what the workers then deliver.
 PATIENT = {"JOBTIDE_EMITTER_FLUSH_TIMEOUT_MS": "30000", "JOBTIDE_EMITTER_REQUEST_TIMEOUT_MS": "30000"}
 
 
@@ -72,7 +73,7 @@ def _shops(process: UpProcess, folder: Path, full: bool, postgres: str) -> list[
         own.mkdir()
         jobs = JOBS[full] // 4 if backend == "rq" and full else JOBS[full]
         made.append(languages.shop(backend, own, ways[number % 2], jobs=jobs, concurrency=2, tenant=TENANT, seed=SEED + number, postgres=postgres))
-        made[-1].more_environment = PATIENT
+        made[-1].more_environment = PATIENT | {"JOBTIDE_EMITTER_SPOOL_DIR": str(own / "spool")}
     return made
 
 
