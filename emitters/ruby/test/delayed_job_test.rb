@@ -75,6 +75,27 @@ if defined?(Delayed::Job)
       no_errors
     end
 
+    def test_enqueued_in_a_transaction_it_is_told_when_that_commits
+      ActiveRecord::Base.transaction do
+        Delayed::Job.enqueue(Task.new("ok"))
+        ActiveRecord::Base.transaction(requires_new: true) do
+          Delayed::Job.enqueue(Task.new("never"))
+          raise ActiveRecord::Rollback
+        end
+        ActiveRecord::Base.transaction(requires_new: true) { Delayed::Job.enqueue(Task.new("ok"), run_at: Time.now + 60) }
+        assert_empty flushed
+      end
+      assert_equal %w[enqueued scheduled], told.map(&:first).sort
+      ActiveRecord::Base.transaction do
+        Delayed::Job.enqueue(Task.new("never"))
+        raise ActiveRecord::Rollback
+      end
+      assert_equal 2, flushed.size
+      assert_equal 2, Delayed::Job.count
+      assert_operator Time.parse(@memory.of("job.scheduled")[0]["time"]), :<, Time.parse(@memory.of("job.scheduled")[0]["data"]["run_at"])
+      no_errors
+    end
+
     def test_put_off
       at = Time.now + 0.15
       Delayed::Job.enqueue(Task.new("ok"), run_at: at)

@@ -93,6 +93,52 @@ if defined?(ActiveJob) && defined?(ActiveRecord) && defined?(SQLite3)
       no_errors
     end
 
+    # The name is what the hooks read.
+    class SolidQueueAdapter
+      def enqueue(job)
+        SolidQueue::Job.create!(queue_name: job.queue_name, class_name: job.class.name, active_job_id: job.job_id, arguments: job.serialize)
+      end
+
+      def enqueue_at(job, _timestamp) = enqueue(job)
+    end
+
+    def test_enqueued_in_a_transaction_it_is_told_when_that_commits
+      ActiveJobJobs.on(SolidQueueAdapter.new)
+      SolidQueue::Record.transaction do
+        ActiveJobJobs::Fine.perform_later
+        ActiveJobJobs::Fine.set(wait: 60).perform_later
+        assert_empty flushed
+      end
+      assert_equal %w[job.enqueued.v1 job.scheduled.v1], flushed.map { |event| event["type"] }
+      SolidQueue::Record.transaction do
+        ActiveJobJobs::Fine.perform_later
+        raise ActiveRecord::Rollback
+      end
+      assert_equal [2, 2], [flushed.size, SolidQueue::Job.count]
+      no_errors
+    end
+
+    # The app's own transaction, in another database, may roll back: the job is there.
+    def test_a_queue_in_a_database_of_its_own
+      ActiveJobJobs.on(SolidQueueAdapter.new)
+      SolidQueue::Record.establish_connection(adapter: "sqlite3", database: File.join(@directory, "queue.sqlite3"), timeout: 5000)
+      ActiveRecord::Base.transaction do
+        ActiveJobJobs::Fine.perform_later
+        raise ActiveRecord::Rollback
+      end
+      assert_equal 1, flushed.size
+    ensure
+      SolidQueue::Record.remove_connection
+    end
+
+    def test_a_mistake_in_after_commit_costs_no_transaction
+      Jobtide.sites.fetch("after_commit").fault = -> { raise NotImplementedError, "a mistake" }
+      ActiveJobJobs.on(SolidQueueAdapter.new)
+      SolidQueue::Record.transaction { ActiveJobJobs::Fine.perform_later }
+      assert_equal 1, SolidQueue::Job.count
+      assert_empty flushed
+    end
+
     Jobtide.sites.keys.grep(/\Asolid_queue\./).each do |name|
       define_method("test_a_mistake_in_#{name}_reaches_nobody") do
         site = Jobtide.sites.fetch(name)

@@ -17,6 +17,7 @@ module Jobtide
     @telling = {}
     @retrying = {}
     @batches = {}
+    @tables = {}
     @interruptions = []
 
     class << self
@@ -36,6 +37,15 @@ module Jobtide
 
       def retries_unhandled?(system)
         @retrying.key?(system) && @retrying[system].call
+      end
+
+      # The block says the model whose connection the system writes its jobs through: they come into being when that commits.
+      def tables(system, &asked)
+        @tables[system] = asked
+      end
+
+      def table(system)
+        @tables[system]&.call
       end
 
       # The block says the id of an ActiveJob's batch on the system, if it has one.

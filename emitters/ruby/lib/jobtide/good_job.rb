@@ -22,6 +22,7 @@ module Jobtide
         @installed = true
         @pools = []
         Backend.retries_unhandled(SYSTEM) { ::GoodJob.respond_to?(:retry_on_unhandled_error) && ::GoodJob.retry_on_unhandled_error }
+        Backend.tables(SYSTEM) { ::GoodJob::BaseRecord if defined?(::GoodJob::BaseRecord) }
         Backend.batches(SYSTEM) { |active_job| batch_of(active_job) }
         on("scheduler_create_pool", ONLINE) { |payload| online(payload) }
         on("scheduler_shutdown_start", STOPPING) { hand.stopping }

@@ -26,6 +26,7 @@ module Jobtide
         return if @installed
 
         @installed = true
+        Backend.tables(SYSTEM) { ::SolidQueue::Record }
         if ::SolidQueue.respond_to?(:on_worker_start) # hands over the worker since 1.2
           ::SolidQueue.on_worker_start { |worker = nil| Jobtide.guard(ONLINE) { online(worker) } }
           ::SolidQueue.on_worker_stop { |_worker = nil| Jobtide.guard(STOPPING) { stopping } }

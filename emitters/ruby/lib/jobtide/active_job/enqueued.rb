@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "jobtide/active_job/identity"
+require "jobtide/after_commit"
 require "jobtide/moments"
 
 # Jobs that ActiveJob gave to its adapter. Silent where the backend's own hooks tell what enters its queues.
@@ -25,7 +26,10 @@ module Jobtide
 
         job = Identity.job(active_job, active_job.executions.to_i + 1, system)
         run_at_us = Moments.us(active_job.scheduled_at)
-        run_at_us ? Jobtide.emitter.job_scheduled(job, run_at_us) : Jobtide.emitter.job_enqueued(job)
+        at_us = Moments.now_us
+        AfterCommit.tell(Backend.table(system)) do
+          run_at_us ? Jobtide.emitter.job_scheduled(job, run_at_us, at_us: at_us) : Jobtide.emitter.job_enqueued(job, at_us: at_us)
+        end
       end
 
       # The adapter would not take it (known since 7.0).

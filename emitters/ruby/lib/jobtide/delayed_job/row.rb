@@ -40,6 +40,11 @@ module Jobtide
         row.handler.to_s[CLASS_IN_YAML, 1] || "unknown"
       end
 
+      # The model of the rows, where they are ActiveRecord's.
+      def table(row)
+        row.class if defined?(::ActiveRecord::Base) && row.is_a?(::ActiveRecord::Base)
+      end
+
       def created_us(row)
         Moments.us(row.created_at) if row.respond_to?(:created_at)
       end

@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require "jobtide/after_commit"
 require "jobtide/backend"
 require "jobtide/broadcasts"
 require "jobtide/delayed_job/fullness"
@@ -18,7 +19,10 @@ module Jobtide
 
           job = Row.job(row)
           run_at_us = Row.put_off_us(row)
-          run_at_us ? Jobtide.emitter.job_scheduled(job, run_at_us) : Jobtide.emitter.job_enqueued(job, at_us: Row.created_us(row))
+          at_us = Moments.now_us
+          AfterCommit.tell(Row.table(row)) do
+            run_at_us ? Jobtide.emitter.job_scheduled(job, run_at_us, at_us: at_us) : Jobtide.emitter.job_enqueued(job, at_us: Row.created_us(row) || at_us)
+          end
         end
 
         def reserved(worker, row)
