@@ -93,6 +93,7 @@ class JournalTest < Minitest::Test
     push(made, 1)
     flushed
     epoch = in_fork do
+      @memory.down = true # the child's own copy
       push(made, 10)
       made.ring.epoch # and exit! follows
     end
