@@ -29,6 +29,7 @@ interface AgendaJob {
     repeatAt?: unknown;
   };
   save(...args: unknown[]): Promise<unknown>;
+  touch?(progress?: unknown): Promise<unknown>;
 }
 
 interface Agenda {
@@ -128,7 +129,18 @@ const working = guarded("agenda.working", (watched: Watched) => {
 
 const started = guarded("agenda.started", (watched: Watched, job: AgendaJob) => {
   const run = watched.worker?.begin(named(watched, job, idOf(watched, job), (job.attrs.failCount || 0) + 1), undefined, undefined);
-  if (run) watched.runs.set(job, run);
+  if (!run) return;
+  watched.runs.set(job, run);
+  const { touch } = job;
+  if (touch)
+    job.touch = async function (progress) {
+      progressed(run, progress);
+      return touch.call(this, progress);
+    };
+});
+
+const progressed = guarded("agenda.progress", (run: Run, progress: unknown) => {
+  if (typeof progress === "number") run.progress(progress / 100);
 });
 
 function idOf({ retried }: Watched, job: AgendaJob): string {

@@ -21,6 +21,7 @@ interface BeeJob {
   data?: unknown;
   options: { timestamp?: number; delay?: number; retries?: number; stacktraces?: string[] };
   _save(evalScript: unknown): Promise<BeeJob>;
+  status?: string;
   computeDelay(): number;
   reportProgress(progress: unknown, callback?: unknown): Promise<unknown>;
 }
@@ -37,6 +38,8 @@ interface BeeQueue {
   handler?: (job: BeeJob) => Promise<unknown>;
   createJob(data: unknown): BeeJob;
   process(...args: unknown[]): unknown;
+  getJob?(id: string): Promise<BeeJob | null>;
+  removeJob?(id: string, ...more: unknown[]): Promise<unknown>;
   close(...args: unknown[]): Promise<unknown>;
   toKey(type: string): string;
   on(event: string, listener: (...args: never[]) => void): unknown;
@@ -60,7 +63,7 @@ const attach = guarded("bee_queue.watch_queue", (queue: BeeQueue) => {
   const emitter = current();
   if (!emitter.enabled) return;
   const watched: Watched = { emitter, queue, worker: undefined, release: () => undefined, runs: new WeakMap() };
-  const { createJob, process: work, close } = queue;
+  const { createJob, process: work, removeJob, close } = queue;
   queue.createJob = function (data) {
     const job = createJob.call(this, data);
     created(watched, job);
@@ -71,6 +74,13 @@ const attach = guarded("bee_queue.watch_queue", (queue: BeeQueue) => {
     working(watched);
     return result;
   };
+  if (removeJob)
+    queue.removeJob = function (id, ...more) {
+      const before = lookUp(queue, id);
+      const removing = removeJob.call(this, id, ...more);
+      removing.then(() => cancelled(watched, before), () => undefined);
+      return removing;
+    };
   queue.on("succeeded", (job: BeeJob) => succeeded(watched, job));
   queue.on("retrying", (job: BeeJob, error: unknown) => retrying(watched, job, error));
   queue.on("failed:fatal", (job: BeeJob, error: unknown) => failed(watched, job, error));
@@ -130,6 +140,19 @@ const added = guarded("bee_queue.added", (watched: Watched, job: BeeJob, savedUs
   const runAtUs = runAtOf(job);
   if (runAtUs === undefined) watched.emitter.jobEnqueued(attempt, savedUs);
   else watched.emitter.jobScheduled(attempt, runAtUs, savedUs);
+});
+
+/** Reads a job before it is removed: Redis answers in the order of the commands. Nobody waits for it. */
+const lookUp = guarded("bee_queue.removing", (queue: BeeQueue, id: string) => {
+  const found = queue.getJob?.(id);
+  found?.catch(() => undefined);
+  return found;
+});
+
+const cancelled = guarded("bee_queue.removed", async (watched: Watched, before: Promise<BeeJob | null> | undefined) => {
+  const job = await before;
+  if (job && job.status !== "succeeded" && job.status !== "failed")
+    watched.emitter.jobCancelled(named(watched, job, (job.options.stacktraces?.length ?? 0) + 1), "removed");
 });
 
 const working = guarded("bee_queue.working", (watched: Watched) => {

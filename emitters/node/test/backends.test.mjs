@@ -127,9 +127,9 @@ async function agenda(oracle, hooks) {
 
 const BACKENDS = {
   bull: { open: bull, skip: redis ? false : "JOBTIDE_TEST_REDIS is not set", elsewhere: ["bull.added_again", "bull.repeated", "bull.progress", "bull.removed", "bull.paused"] },
-  bee_queue: { open: bee, skip: redis ? false : "JOBTIDE_TEST_REDIS is not set", elsewhere: ["bee_queue.progress"] },
+  bee_queue: { open: bee, skip: redis ? false : "JOBTIDE_TEST_REDIS is not set", elsewhere: ["bee_queue.progress", "bee_queue.removing", "bee_queue.removed"] },
   pg_boss: { open: boss, skip: postgres ? false : "JOBTIDE_TEST_POSTGRES is not set", elsewhere: ["pg_boss.inserting", "pg_boss.inserted", "pg_boss.cancelled", "pg_boss.backed_off"] },
-  agenda: { open: agenda, skip: postgres ? false : "JOBTIDE_TEST_POSTGRES is not set", elsewhere: [] },
+  agenda: { open: agenda, skip: postgres ? false : "JOBTIDE_TEST_POSTGRES is not set", elsewhere: ["agenda.progress"] },
 };
 
 async function runMix(oracle, shop) {
@@ -230,10 +230,15 @@ test("bee-queue: a batch, an id that is there already, progress, a time limit, c
   await queue.createJob({}).setId("a").save();
   await queue.createJob({ slow: true }).timeout(50).save();
   await until(() => memory.of("job.finished").length >= 2 && memory.of("job.dead").length >= 1);
+  const gone = await queue.createJob({}).delayUntil(Date.now() + 600_000).setId("gone").save();
+  await gone.remove();
+  await queue.removeJob("a"); // it has ended: no second outcome
+  await until(() => memory.of("job.cancelled").length >= 1);
   await new Promise((resolve, reject) => queue.close((error) => (error ? reject(error) : resolve())));
   await until(() => memory.of("worker.offline").length >= 8);
   assert.equal(memory.of("job.enqueued").length, 3);
   assert.equal(memory.of("job.progress").length, 3);
+  assert.deepEqual(memory.of("job.cancelled").map((event) => event.subject), ["gone"]);
   assert.match(memory.of("job.failed")[0].data.error.message, /timed out/);
 });
 
@@ -274,10 +279,11 @@ test("pg-boss: insert, a throttled send, cancel, a handler over its time, one sn
 test("agenda: each run of a recurring job is a job of its own", { skip: BACKENDS.agenda.skip }, async () => {
   const memory = emitting();
   const { queue, close } = await agenda(new Oracle(), true);
-  queue.define("tick", async () => {});
+  queue.define("tick", (job) => job.touch(40));
   await queue.every(60, "tick");
   await until(() => memory.of("job.finished").length >= 3);
   await close();
+  assert.ok(memory.of("job.progress").length >= 3 && memory.of("job.progress").every((event) => event.data.progress === 0.4));
   const ids = memory.of("job.started").map((event) => event.data.job_id);
   assert.equal(new Set(ids).size, ids.length);
   assert.equal(memory.of("job.enqueued").length, 0);

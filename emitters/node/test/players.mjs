@@ -96,6 +96,7 @@ class PlayBeeQueue extends Player {
     super();
     this.queue = watchBee({
       name: "mail", client: null, concurrency: 1, on: this.on, toKey: (type) => `bq:mail:${type}`, close: async () => {},
+      getJob: async () => this.stored, removeJob: async () => {},
       createJob: (facts) => this.object({ ...facts, _save: async () => {} }),
       process(handler) {
         this.handler = handler;
@@ -104,7 +105,9 @@ class PlayBeeQueue extends Player {
     this.queue.process((job) => this.body(job.id));
   }
 
-  async step({ hook, native: { job: facts, error, progress, delay_ms } }) {
+  async step({ hook, native: { job: facts, stored, error, progress, delay_ms } }) {
+    this.stored = stored;
+    if (hook === "removeJob") return void (await this.queue.removeJob(stored.id));
     if (hook === "save") return void (await this.queue.createJob(facts)._save());
     const job = Object.assign(this.object(facts), { computeDelay: () => delay_ms, reportProgress: async () => {}, ...this.held?.[facts.id] });
     if (hook === "process") {
@@ -154,10 +157,12 @@ class PlayAgenda extends Player {
     this.agenda.start();
   }
 
-  async step({ hook, native: { job: facts, error } }) {
+  async step({ hook, native: { job: facts, error, progress } }) {
     const attrs = { ...facts };
     for (const name of ["nextRunAt", "lastRunAt"]) if (attrs[name]) attrs[name] = new Date(attrs[name]);
     const job = this.object({ attrs }, facts._id);
+    if (hook === "touch") return void (await job.touch(progress));
+    if (hook === "start") job.touch = async () => {};
     if (hook === "save") {
       const made = Object.assign(this.agenda.create(facts.name, facts.data), { attrs });
       await made.save();
