@@ -227,6 +227,11 @@ if defined?(Sidekiq) && Sidekiq::VERSION < "6.5"
       SidekiqHarness.reset
     end
 
+    def teardown
+      Jobtide::Sidekiq::Lifecycle.snapshots&.stop&.join # it would complain of the harness's Redis in later tests
+      super
+    end
+
     SITES.each do |name|
       [StandardError, NotImplementedError, SystemStackError, NoMemoryError].each do |kind|
         define_method("test_#{kind}_in_#{name}") do

@@ -14,6 +14,8 @@ module Jobtide
       STOPPING = Jobtide.site("sidekiq.quiet")
 
       class << self
+        attr_reader :snapshots
+
         def started(config)
           Jobtide.guard(STARTED) do
             next unless Jobtide.emitter.enabled
@@ -23,7 +25,7 @@ module Jobtide
               Payload::SYSTEM, identity, queues: queues(config), concurrency: concurrency(config), version: ::Sidekiq::VERSION, tag: tag(config)
             ) { Running.held }
             @worker&.counters = Running.method(:counters)
-            Fullness.new(identity, Jobtide.emitter.settings).snapshots.start
+            @snapshots = Fullness.new(identity, Jobtide.emitter.settings).snapshots.start
           end
         end
 
