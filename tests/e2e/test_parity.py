@@ -10,7 +10,7 @@ from tests import parity
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(900)
 def test_the_committed_table_is_what_the_three_languages_say() -> None:
     node = parity.EMITTERS / "node"
     if not (node / "dist").exists():
