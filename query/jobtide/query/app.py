@@ -111,7 +111,7 @@ def create_app(settings: Settings) -> FastAPI:
     registry.register(LiveCollector(mirror, live_reader, feed, clock_us))
     registry.register(SignalCollector(keeper))
     sources = Sources(live_reader, history, Insight(engine), clock_us, key)
-    app = assembled(sources, feed, lifespan)
+    app = assembled(sources, feed, lifespan, settings.guarded)
     app.include_router(signals.router(sources, keeper))
     app.include_router(health.router({REDIS: follower.ping, CLICKHOUSE: history.ready}, registry))
     app.include_router(admin.router(Erasure(writer, settings), access.trail, engine))
@@ -123,7 +123,7 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def assembled(sources: Sources, feed: Feed, lifespan: Lifespan | None = None) -> FastAPI:
+def assembled(sources: Sources, feed: Feed, lifespan: Lifespan | None = None, guarded: bool = False) -> FastAPI:
     """The routes over any readers."""
     app = FastAPI(title=TITLE, version="1", description=DESCRIPTION, lifespan=lifespan, dependencies=[Depends(takes_tenant)])
     for noun in (overview, queues, classes, series, jobs, workers, errors, why_slow, trends, deploys, batches, checks, completeness):
@@ -131,7 +131,7 @@ def assembled(sources: Sources, feed: Feed, lifespan: Lifespan | None = None) ->
     app.include_router(stuck.router(sources))
     app.include_router(live.router(feed))
     problems.install(app)
-    openapi.install(app)
+    openapi.install(app, guarded)
     return app
 
 

@@ -18,13 +18,23 @@ FAULTS = {
 }
 
 
-def install(app: FastAPI) -> None:
-    """Make `app.openapi` produce it."""
+GUARDED_FAULTS = {
+    "401": "No good key or token.",
+    "403": "The key's role or tenant is another.",
+    "429": "More requests than the key may make; `Retry-After` says when to come back.",
+}
+FREE = frozenset({"/healthz", "/readyz"})
+
+
+def install(app: FastAPI, guarded: bool = False) -> None:
+    """Make `app.openapi` produce it. `guarded`: keys are asked for."""
     plain = app.openapi
 
     def documented() -> dict[str, Any]:
         if app.openapi_schema is None:
             app.openapi_schema = _with_problems(plain())
+            if guarded:
+                _with_keys(app.openapi_schema)
         return app.openapi_schema
 
     app.openapi = documented  # type: ignore[method-assign]  # FastAPI's documented way
@@ -44,6 +54,19 @@ def _with_problems(document: dict[str, Any]) -> dict[str, Any]:
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     return document
+
+
+def _with_keys(document: dict[str, Any]) -> None:
+    scheme = {"type": "http", "scheme": "bearer", "description": "An API key (`jobtide keys create`), or a token of the issuer."}
+    document["components"]["securitySchemes"] = {"key": scheme}
+    content = {MEDIA_TYPE: {"schema": {"$ref": REF + ProblemOut.__name__}}}
+    for path, operations in document["paths"].items():
+        if path in FREE:
+            continue
+        for operation in operations.values():
+            operation["security"] = [{"key": []}]
+            for status, description in GUARDED_FAULTS.items():
+                operation["responses"][status] = {"description": description, "content": content}
 
 
 def _exemplify(path: str, operation: dict[str, Any]) -> None:
