@@ -22,6 +22,8 @@ from tests.fakes.job_world import World
 from tests.fakes.job_world_stores import fill_history, fill_hot_state
 from tests.integration.query_server import Api, serving
 from tests.integration.test_query_api import NOW
+from tests.proof import d19_api
+from tests.proof.command import Servers
 from tests.proof.job_events import MINUTE
 
 
@@ -47,9 +49,10 @@ class Place:
             time.sleep(0.1)
 
 
-@pytest.fixture(params=["chdb", "http"])
-def place(request: pytest.FixtureRequest, redis_url: str, prefix: str, tmp_path: Path) -> Iterator[Place]:
-    """A world of two tenants, and the API over it, with keys."""
+@pytest.fixture(scope="module", params=["chdb", "http"])
+def place(request: pytest.FixtureRequest, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """A world of two tenants, and the API over it, with keys. The last test erases a tenant of it."""
+    name, tmp_path = f"access_{request.param}", tmp_path_factory.mktemp("keys")
     world = World((NOW - 30 * MINUTE) // MINUTE * MINUTE + 17_345_678, 20, 120)
     with contextlib.ExitStack() as stack:
         if request.param == "chdb":
@@ -60,7 +63,7 @@ def place(request: pytest.FixtureRequest, redis_url: str, prefix: str, tmp_path:
         keys = KeyFile(tmp_path / "keys.json")
         admin = keys.create(Key(id="", sha256="", name="root", role=Role.ADMIN, rate_per_minute=0, created_us=0))
         settings = load(
-            {}, redis_url=redis_url, redis_prefix=prefix, clickhouse_url=url, clickhouse_database=f"db_{prefix[:-1]}", keys_file=str(keys.path)
+            {}, redis_url=redis_url, redis_prefix=f"{name}-", clickhouse_url=url, clickhouse_database=name, keys_file=str(keys.path)
         )
         fill_history(settings, world)
         asyncio.run(fill_hot_state(settings, world))
@@ -174,7 +177,7 @@ def test_a_job_and_a_tenant_can_be_erased_by_an_admin_and_it_is_on_record(place:
     assert {key: count for key, count in after.items() if key[1] == "globex"} == {key: count for key, count in before.items() if key[1] == "globex"}
 
     assert client.delete("/v1/admin/tenants/acme", params={"confirm": "acme"}, headers=bound).status_code == 403
-    assert client.delete("/v1/admin/tenants/acme", params={"confirm": "acm"}, headers=admin).status_code == 422
+    assert client.delete("/v1/admin/tenants/acme", params={"confirm": "acm"}, headers=admin).status_code == 409
     assert client.delete("/v1/admin/tenants/acme", headers=admin).status_code == 422
     assert "acme" in {tenant for _, tenant in counts(place)}
     erased = client.delete("/v1/admin/tenants/acme", params={"confirm": "acme"}, headers=admin)
@@ -194,6 +197,8 @@ def test_a_job_and_a_tenant_can_be_erased_by_an_admin_and_it_is_on_record(place:
     assert client.get("/v1/admin/audit", headers=bound).status_code == 403
     older = client.get("/v1/admin/audit", params={"before": rows[0]["at"], "limit": 1}, headers=admin).json()["items"]
     assert older == rows[1:2]
+    for wrong in ("0" * 40, "yesterday", "2026-13-01T00:00:00Z"):
+        assert client.get("/v1/admin/audit", params={"before": wrong}, headers=admin).status_code == 422
 
 
 def audit(client: httpx.Client, admin: dict[str, str]) -> list[dict[str, Any]]:
@@ -207,3 +212,11 @@ def audit(client: httpx.Client, admin: dict[str, str]) -> list[dict[str, Any]]:
             return rows
         assert time.monotonic() < until
         time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_fuzzing_live_clients_and_foreign_names_in_short(redis_url: str, tmp_path: Path) -> None:
+    """D19's short form; foreign names are asked above."""
+    for part in ("live", "fuzz"):
+        found = d19_api.run(False, Servers("127.0.0.1:1", redis_url, tmp_path), part)  # the API asks no Kafka
+        assert found["passed"], "\n".join(found["wrong"])

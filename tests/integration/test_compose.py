@@ -22,7 +22,7 @@ from jobtide.streams import topics
 from jobtide.streams.settings import load
 
 ROOT = Path(__file__).parents[2]
-SECRETS = {"CLICKHOUSE_PASSWORD": "c-secret", "VALKEY_PASSWORD": "v-secret"}
+SECRETS = {"CLICKHOUSE_PASSWORD": "c-secret", "VALKEY_PASSWORD": "v-secret", "GRAFANA_PASSWORD": "g-secret"}
 OURS = {"topics", "gateway", "worker", "sink", "api"}
 
 
@@ -47,7 +47,7 @@ def services(raw: str) -> dict[str, dict[str, Any]]:
 
 
 def test_the_whole_set_is_there(services: dict[str, Any]) -> None:
-    assert set(services) == OURS | {"kafka", "clickhouse", "valkey"}
+    assert set(services) == OURS | {"kafka", "clickhouse", "valkey", "prometheus", "grafana"}
     assert services["worker"]["deploy"]["replicas"] >= 2
     assert all(service["image"].rpartition(":")[2] not in ("", "latest") for service in services.values())
 

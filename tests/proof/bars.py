@@ -42,6 +42,7 @@ PROOFS = {
     "d3_kills": "0 lost, 0 doubled, back ≤ 30 s",
     "d3_history": "0 lost, 0 doubled, back ≤ 30 s",
     "d3_api": "0 lost, 0 doubled, back ≤ 30 s",
+    "d19_api": "0 failures of schemathesis, 0 rows leaked; 1 000 live clients ≤ 3 s behind, ≤ 400 MB",
     "d4_rebalance": "0 lost, 0 doubled, backlog cleared ≤ 60 s",
     "mutations": "the proof fails with each mutation",
     "up_kills": "exact after SIGKILL of children and of up",

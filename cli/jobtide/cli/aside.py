@@ -23,7 +23,9 @@ def run(main: Main, settings: Settings) -> None:
         return
     from jobtide.cli.serving import serve
 
-    serve(_app(), replace(settings, http_host="127.0.0.1", http_port=settings.metrics_port), beside=main)
+    # Loopback and without keys, whatever the API asks for: the fence of `serving` keeps web pages out.
+    local = replace(settings, http_host="127.0.0.1", http_port=settings.metrics_port, keys_file="", oidc_issuer="")
+    serve(_app(), local, beside=main)
 
 
 async def _until_signalled(main: Main) -> None:

@@ -40,6 +40,7 @@ AUDITED_READS = frozenset({"/v1/query", "/v1/export"})
 REFUSED_PER_MINUTE = 60  # of one address, before it is not even told why
 REDIS_PATIENCE_S = 0.25
 MAX_TOKEN_CHARS = 16_384
+MAX_QUERY = 2000
 
 log = logging.getLogger(__name__)
 refusals = Counter("jobtide_requests_refused", "Requests that were refused before they reached a route", ["reason"])
@@ -182,8 +183,8 @@ _WHY = {
 def record(scope: Scope, caller: Caller, status: int, outcome: str) -> Record:
     """What the audit log says of a request."""
     return Record(
-        now_us(), caller.name, caller.key_id, caller.role.value if caller.role else "", _address(scope), scope["method"], scope["path"],
-        scope.get("query_string", b"").decode("latin-1"), status, outcome,
+        now_us(), caller.name, caller.key_id, caller.role.value if caller.role else "", _address(scope), scope["method"], scope["path"][:MAX_QUERY],
+        scope.get("query_string", b"")[:MAX_QUERY].decode("latin-1"), status, outcome,
     )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from jobtide.gateway.problems import Problem
 from jobtide.streams.errors import ContractError, TransientError
 from jobtide.streams.events import Reason, time_text
 from jobtide.streams.settings import Settings
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import ClientDisconnect
 
 RETRY_S = 2
@@ -175,7 +176,7 @@ _REQUEST = {
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The gateway as an application of its own, with /healthz and /readyz."""
+    """The gateway as an application of its own, with /healthz, /readyz and /metrics."""
     gateway = Gateway(settings)
     app = FastAPI(title="jobtide gateway", version="1", dependencies=[Depends(takes_tenant)])
     gateway.join(app)
@@ -184,6 +185,10 @@ def create_app(settings: Settings) -> FastAPI:
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/readyz")
     async def readyz() -> Response:

@@ -11,11 +11,12 @@ from jobtide.access.audit import Trail
 from jobtide.access.guard import caller_of, record
 from jobtide.query.admin_answers import AuditPage, AuditRow, Erased
 from jobtide.query.engine import STORE, Engine
+from jobtide.query.openapi import REF
 from jobtide.query.params import Name
-from jobtide.query.problems import Problem
+from jobtide.query.problems import MEDIA_TYPE, Problem, ProblemOut, wrong
 from jobtide.query.readers import Unavailable
 from jobtide.sinks.erasure import Erasure
-from jobtide.streams.errors import StoreRejected, TransientError
+from jobtide.streams.errors import ContractError, StoreRejected, TransientError
 from jobtide.streams.events import time_text, time_us
 
 KAFKA_KEEPS = (
@@ -27,6 +28,8 @@ TenantAsked = Annotated[str, Query(min_length=1, max_length=1024, description="T
 
 def router(erasure: Erasure, trail: Trail, engine: Engine) -> APIRouter:
     routes = APIRouter(tags=["admin"])
+
+    problem = {MEDIA_TYPE: {"schema": {"$ref": REF + ProblemOut.__name__}}}
 
     async def erased(request: Request, erase: Callable[[], dict[str, int]]) -> Erased:
         # Written before it happens: an erasure that nobody knows of must not be possible.
@@ -46,7 +49,11 @@ def router(erasure: Erasure, trail: Trail, engine: Engine) -> APIRouter:
         """Minute numbers stay: they hold no job. What is erased is gone when this answers."""
         return await erased(request, lambda: erasure.job(tenant, job_id))
 
-    @routes.delete("/v1/admin/tenants/{tenant}", summary="Erase a tenant: everything of it, live and history")
+    @routes.delete(
+        "/v1/admin/tenants/{tenant}",
+        summary="Erase a tenant: everything of it, live and history",
+        responses={409: {"description": "`confirm` is not the tenant's name.", "content": problem}},
+    )
     async def erase_tenant(
         request: Request,
         tenant: Annotated[str, Path(min_length=1, max_length=1024, description="The tenant to erase.")],
@@ -56,7 +63,7 @@ def router(erasure: Erasure, trail: Trail, engine: Engine) -> APIRouter:
         if not caller_of(request).sees(tenant):
             raise Problem(403, f"the key is not for tenant {tenant!r}")
         if confirm != tenant:
-            raise Problem(422, f"confirm: must be the tenant's name, {tenant!r}")
+            raise Problem(409, f"confirm: must be the tenant's name, {tenant!r}")
         return await erased(request, lambda: erasure.tenant(tenant))
 
     @routes.get("/v1/admin/audit", summary="Who did what, newest first")
@@ -78,5 +85,5 @@ def _moment(text: str | None) -> int:
         return 2**62
     try:
         return time_us(text)
-    except ValueError as error:
-        raise Problem(422, f"before: {error}") from None
+    except ContractError as error:
+        raise wrong("before", error.detail or "not a time: write RFC 3339 with Z, like 2026-11-22T04:00:00Z") from None
