@@ -41,6 +41,7 @@ if defined?(ActiveJob)
     end
 
     def teardown
+      Jobtide::GoodJob.snapshots&.stop&.join
       GoodJob.retry_on_unhandled_error = nil
       GoodJob::CurrentThread.job = GoodJob::Batch.current_batch_id = nil
       super
@@ -97,7 +98,55 @@ if defined?(ActiveJob)
       assert_nil flushed.last["data"]["batch_id"]
     end
 
-    Jobtide.sites.keys.grep(/\Agood_job\./).each do |name|
+    begin
+      require "active_record"
+      require "sqlite3"
+    rescue LoadError
+      warn "ActiveRecord or SQLite is not installed: GoodJob's snapshots are not tested"
+    end
+
+    if defined?(ActiveRecord) && defined?(SQLite3)
+      # GoodJob's table, without what the hooks do not read.
+      def table
+        directory = Dir.mktmpdir
+        model = Class.new(ActiveRecord::Base) { self.table_name = "good_jobs" }
+        GoodJob.const_set(:Job, model)
+        ActiveRecord::Base.establish_connection(adapter: "sqlite3", database: File.join(directory, "app.sqlite3"), timeout: 5000)
+        ActiveRecord::Schema.verbose = false
+        ActiveRecord::Schema.define do
+          create_table(:good_jobs) do |t|
+            t.string :queue_name
+            t.text :error
+            %i[scheduled_at performed_at finished_at created_at].each { |name| t.datetime(name, precision: 6) }
+          end
+        end
+        yield model
+      ensure
+        Jobtide::GoodJob.snapshots&.stop&.join
+        GoodJob.send(:remove_const, :Job)
+        ActiveRecord::Base.connection_pool.disconnect!
+        FileUtils.rm_rf(directory)
+      end
+
+      def test_how_full_its_queues_are
+        table do |jobs|
+          at = Time.at(1_795_341_600, 250_000, :microsecond).utc
+          [
+            { scheduled_at: at }, { scheduled_at: at + 1 }, {}, { scheduled_at: Time.now + 60 }, { scheduled_at: Time.now + 60, error: "x", performed_at: at },
+            { performed_at: at }, { performed_at: at, finished_at: at, error: "x" }, { performed_at: at, finished_at: at }
+          ].each { |columns| jobs.create!(queue_name: "mail", created_at: at + 60, **columns) }
+          emitter(1, heartbeat_ms: 100, snapshot_ms: 100)
+          scheduler = GoodJob::Scheduler.new("*", 2)
+          eventually("a snapshot") { @memory.of("queue.snapshot").any? }
+          scheduler.shutdown
+          facts = @memory.of("queue.snapshot")[0]["data"]
+          assert_equal ["good_job", "mail", 3, 1, 1, 1, 1, "2026-11-22T10:00:00.250000Z"], facts.values_at("system", "queue", "ready", "running", "scheduled", "retry", "dead", "oldest_ready_at")
+          no_errors
+        end
+      end
+    end
+
+    (Jobtide.sites.keys.grep(/\Agood_job\./) - ["good_job.snapshot"]).each do |name|
       define_method("test_a_mistake_in_#{name}_reaches_no_job") do
         site = Jobtide.sites.fetch(name)
         hits = 0

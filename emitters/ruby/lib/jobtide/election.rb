@@ -14,7 +14,7 @@ module Jobtide
       path = File.join(Dir.tmpdir, format("jobtide-%d-%08x.lock", ::Process.uid, Zlib.crc32(subject)))
       return true if @held[path] && @held[path][0] == ::Process.pid
 
-      file = File.open(path, File::RDWR | File::CREAT, 0o600)
+      file = File.open(path, File::RDWR | File::CREAT | File::NOFOLLOW, 0o600)
       return file.close || false unless file.flock(File::LOCK_EX | File::LOCK_NB)
 
       @held[path] = [::Process.pid, file]

@@ -1,11 +1,12 @@
 # frozen_string_literal: true
 
 require "jobtide/active_job"
+require "jobtide/good_job/fullness"
 
 # GoodJob 2 to 4: `require "jobtide/good_job"` beside the gem (the railtie does).
 #
 # Its jobs are ActiveJobs and told by those hooks. Added here: which process works, with how many threads, since when and until
-# when (GoodJob's own notifications), the batch of a job, and that GoodJob may run a job again that ActiveJob has given up.
+# when (GoodJob's own notifications), how full its queues are, the batch of a job, and that GoodJob may run a job again that ActiveJob has given up.
 # Written against GoodJob's documented notifications; not run with the gem.
 module Jobtide
   module GoodJob
@@ -15,6 +16,8 @@ module Jobtide
     OFFLINE = Jobtide.site("good_job.offline")
 
     class << self
+      attr_reader :snapshots
+
       # Called by itself.
       def install
         return if @installed
@@ -43,13 +46,18 @@ module Jobtide
       def online(payload)
         @pools << payload[:scheduler]
         queues = payload[:performer_name].to_s.delete_prefix("+").split(/\s*,\s*/).reject(&:empty?)
+        first = !hand.online?
         hand.online(SYSTEM, queues: queues.empty? ? ["*"] : queues, concurrency: payload[:max_threads].to_i, version: version)
+        @snapshots = Fullness.snapshots.start if first && hand.online? && defined?(::GoodJob::Job)
       end
 
       # With the last of them the worker is gone.
       def offline(payload)
         @pools.delete(payload[:scheduler])
-        hand.offline if @pools.empty?
+        return unless @pools.empty?
+
+        @snapshots&.stop
+        hand.offline
       end
 
       # While a job runs GoodJob knows its record; while it is enqueued, the batch that is open.

@@ -16,7 +16,7 @@ module Jobtide
 
       def snapshots
         backend = ::Delayed::Worker.backend
-        return unless backend.respond_to?(:connection_pool)
+        return unless backend.respond_to?(:connection_pool) && backend.connection_pool.respond_to?(:db_config) # ActiveRecord 6.1
 
         subject = "delayed_job/#{backend.connection_pool.db_config.configuration_hash.values_at(:adapter, :host, :database)}"
         Snapshots.new(Row::SYSTEM, SITE, -> { Election.won?(subject) }, -> { backend.connection_pool.with_connection { facts(backend, Time.now) } })

@@ -40,7 +40,8 @@ module Jobtide
       # One hash for each queue.
       def facts
         counts = SETS.transform_values { |set| per_queue(set) }
-        running = ::Sidekiq::Workers.new.map { |_, _, work| work.respond_to?(:queue) ? work.queue : work["queue"] }.tally
+        work_set = defined?(::Sidekiq::WorkSet) ? ::Sidekiq::WorkSet : ::Sidekiq::Workers # its name before 6.5
+        running = work_set.new.map { |_, _, work| work.respond_to?(:queue) ? work.queue : work["queue"] }.tally
         ::Sidekiq::Queue.all.map { |queue| of(queue, counts).merge("running" => running.fetch(queue.name, 0)) }
       end
 
