@@ -49,14 +49,16 @@ module Jobtide
       when Integer then value > 100_000_000_000 ? value * 1000 : value * 1_000_000
       when Float then value.finite? ? (value * 1_000_000).round : nil
       when String then us(Time.iso8601(value))
-      else value.respond_to?(:to_time) && value ? us_of_time(value.to_time) : nil
+      else us_of(value)
       end
     rescue ArgumentError, RangeError
       nil
     end
 
-    def us_of_time(time)
-      (time.to_i * 1_000_000) + time.usec
+    # A Time or what is like one (Rails' times are, and warn when they are asked for a plain one), or a date with a time.
+    def us_of(value)
+      value = value.to_time if value && !value.respond_to?(:usec) && value.respond_to?(:to_time)
+      (value.to_i * 1_000_000) + value.usec if value.respond_to?(:usec)
     end
   end
 end
