@@ -204,7 +204,7 @@ def test_missing_java_goes_on_in_memory_with_a_plain_warning_but_never_hides_dat
 
 def test_wrong_settings_are_one_sentence(tmp_path: Path) -> None:
     assert "JOBTIDE_DISORDR_MS" in refused(tmp_path, JOBTIDE_DISORDR_MS="1")
-    assert "no API keys yet" in refused(tmp_path, JOBTIDE_HTTP_HOST="0.0.0.0")
+    assert "without API keys" in refused(tmp_path, JOBTIDE_HTTP_HOST="0.0.0.0")
     assert "leave out --redis" in refused(tmp_path, "--demo", "--redis", "redis://127.0.0.1:1/0")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "data").write_text("")
