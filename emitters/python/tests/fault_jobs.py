@@ -32,6 +32,13 @@ def second_time(name: str) -> str:
     return name
 
 
+def half(name: str) -> None:
+    """Says how far it is."""
+    import jobtide_emitter
+
+    jobtide_emitter.progress(0.5, name)
+
+
 def hard_exit(name: str) -> None:
     """Ends its process."""
     _note(f"exit {name}")

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import dramatiq
+import jobtide_emitter
 import pytest
 from dramatiq.brokers.stub import StubBroker
 from dramatiq.middleware import AgeLimit, Middleware, Retries, SkipMessage, TimeLimit
@@ -54,6 +55,18 @@ def test_success(delivered: Delivered) -> None:
     with running(Retries()) as broker:
         actor(broker, ok).send()
     assert story(delivered()) == ["enqueued 1", "started 1", "finished 1"]
+
+
+def test_progress_is_said_of_the_message_that_the_thread_processes(delivered: Delivered) -> None:
+    def half(name: str) -> None:
+        jobtide_emitter.progress(0.5, name)
+
+    with running(Retries()) as broker:
+        sent = [actor(broker, half).send("a"), broker.get_actor("act").send("b")]
+    said = {event["data"]["job_id"]: event["data"]["step"] for event in delivered() if event["type"] == "job.progress.v1"}
+    assert said == {sent[0].message_id: "a", sent[1].message_id: "b"}
+    jobtide_emitter.progress(1.0)  # nobody's
+    assert len([event for event in delivered() if event["type"] == "job.progress.v1"]) == 2
 
 
 @pytest.mark.parametrize("first", [False, True], ids=["after Retries", "before Retries"])

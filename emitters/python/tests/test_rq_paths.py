@@ -56,6 +56,12 @@ def test_enqueue_many(queue: rq.Queue, delivered: Delivered) -> None:
         assert story(delivered(), job) == ["enqueued 1", "started 1", "finished 1"]
 
 
+def test_progress_is_said_of_the_job_that_runs(queue: rq.Queue, delivered: Delivered) -> None:
+    job = queue.enqueue(fault_jobs.half, "halfway")
+    work(queue)
+    assert story(delivered(), job) == ["enqueued 1", "started 1", "progress 1", "finished 1"]
+
+
 def test_a_dependent_is_enqueued_when_it_is_ready(queue: rq.Queue, delivered: Delivered) -> None:
     first = queue.enqueue(fault_jobs.ok, "first")
     second = queue.enqueue(fault_jobs.ok, "second", depends_on=first)

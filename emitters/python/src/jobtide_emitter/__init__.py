@@ -9,9 +9,9 @@ from jobtide_emitter.errors import ConfigError
 from jobtide_emitter.jobs import Job
 from jobtide_emitter.own_jobs import job, running
 from jobtide_emitter.process import close, configure, emitter, flush, tracing
-from jobtide_emitter.runs import Run
+from jobtide_emitter.runs import Run, progress
 from jobtide_emitter.settings import Settings
 
 __version__ = "0.1.0"
 
-__all__ = ["ConfigError", "Emitter", "Job", "Run", "Settings", "close", "configure", "emitter", "flush", "job", "running", "tracing"]
+__all__ = ["ConfigError", "Emitter", "Job", "Run", "Settings", "close", "configure", "emitter", "flush", "job", "progress", "running", "tracing"]

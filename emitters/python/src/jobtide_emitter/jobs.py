@@ -18,7 +18,7 @@ from jobtide_emitter.lanes import lane_of
 from jobtide_emitter.masking import Arguments
 from jobtide_emitter.moments import now_us, text_of
 from jobtide_emitter.ring import Rank
-from jobtide_emitter.runs import Run
+from jobtide_emitter.runs import Run, enter
 
 if TYPE_CHECKING:
     from jobtide_emitter.settings import Settings
@@ -122,6 +122,7 @@ class JobEvents(ABC):
         """A worker begins the attempt. Returns the run, which ends it. `args_preview` is from `preview`, masked."""
         started_us = now_us() if at_us is None else at_us
         run = Run(self, job, bounds.name(worker_id), started_us)
+        enter(run)
         self._say_started(run, enqueued_at_us, run_at_us, args_preview)
         return run
 

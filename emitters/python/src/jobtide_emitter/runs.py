@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from jobtide_emitter import bounds
@@ -12,6 +13,21 @@ from jobtide_emitter.ring import Rank
 
 if TYPE_CHECKING:
     from jobtide_emitter.jobs import Job, JobEvents
+
+
+_current: ContextVar[Run | None] = ContextVar("jobtide_run", default=None)
+
+
+def enter(run: Run) -> None:
+    """What `progress` says is said of this run from now on, in this thread or task."""
+    _current.set(run)
+
+
+def progress(ratio: float, step: str | None = None) -> None:
+    """For the body of a job, whatever runs it: how far it is, 0 to 1, and in which step. Elsewhere it says nothing. Never raises."""
+    run = _current.get()
+    if run is not None and not run.ended:
+        run.progress(ratio, step)
 
 
 class Run:
