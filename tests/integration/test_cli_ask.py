@@ -91,6 +91,15 @@ def test_one_job_is_told_with_attempts_and_events(running: tuple[Api, str]) -> N
     assert isinstance(missing.exception, ConfigError) and "no event of a job 'no such/job'" in str(missing.exception)
 
 
+def test_stuck_and_why_show_what_the_api_says(running: tuple[Api, str]) -> None:
+    said = json.loads(run(running, "stuck", "--verdict", "late", "--verdict", "slow", "--json").stdout)
+    assert said["items"] == running[0].get("/v1/stuck", verdict=["late", "slow"])["items"]
+    assert "nothing is stuck" in run(running, "stuck").stdout or running[0].get("/v1/stuck")["items"]
+    why = json.loads(run(running, "why", "mail", "--system", "celery", "--json").stdout)
+    shown = run(running, "why", "mail", "--system", "celery").stdout
+    assert why["verdict"] in shown and all(cause["reason"] in shown for cause in why["causes"])
+
+
 def test_top_shows_the_live_rows(running: tuple[Api, str]) -> None:
     rows = running[0].get("/v1/classes", last="1h", limit=1000)["items"]
     assert isinstance(rows, list)
@@ -127,7 +136,7 @@ def test_every_example_of_the_readme_runs(running: tuple[Api, str]) -> None:
     block = re.search(r"## Asking\n\n```sh\n(.*?)```", README, re.DOTALL)
     assert block is not None
     examples = [shlex.split(line, comments=True) for line in block[1].splitlines()]
-    assert {words[1] for words in examples} == {"stats", "queues", "failed", "job", "top"} <= set(COMMANDS)
+    assert {words[1] for words in examples} == {"stats", "queues", "failed", "job", "stuck", "why", "top"} <= set(COMMANDS)
     for words in examples:
         arguments = [next(f.job_id for f in WORLD.facts) if word == "6f9b0c" else word for word in words[1:]]
         run(running, *arguments, *(["--once"] if words[1] == "top" else []))

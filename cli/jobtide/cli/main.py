@@ -20,6 +20,8 @@ COMMANDS = {
     "queues": "Queues or job classes with their numbers.",
     "failed": "Failed attempts, newest first.",
     "job": "The story of one job.",
+    "stuck": "What is late, slow, lost or runs twice.",
+    "why": "Why the jobs of a queue waited.",
     "mcp": "Let an assistant ask (MCP over stdin and stdout).",
     "emit": "Run a command and tell what becomes of it.",
     "agent": "Deliver what dead processes left on disk.",

@@ -122,6 +122,18 @@ ATTEMPT_COLUMNS: tuple[Column, ...] = (
     ("worker", _of("worker_id")),
     ("error", lambda item: clean(f"{item['error']['class']}: {item['error']['message']}") if item.get("error") else ""),
 )
+STUCK_COLUMNS: tuple[Column, ...] = (
+    ("verdict", _of("verdict")),
+    ("severity", _of("severity")),
+    *_PLACE,
+    ("class", _of("job_class")),
+    ("job", _of("job_id")),
+    (">attempt", _of("attempt", count)),
+    (">for", _of("age_ms", ms)),
+    (">limit", _of("limit_ms", ms)),
+    ("worker", _of("worker_id")),
+    ("next", _of("next")),
+)
 EVENT_COLUMNS: tuple[Column, ...] = (
     ("at", _of("at", clock)),
     ("event", _of("type")),
@@ -176,6 +188,14 @@ def overview(answer: Item) -> Picture:
         if q["wait_ms"]["p95"] is not None
     ]
     return table(answer["failing_classes"], CLASS_COLUMNS, lines, [*slow, *([] if answer["failing_classes"] else ["no class failed"])])
+
+
+def why(answer: Item) -> Picture:
+    """The verdict of why-slow, its evidence, and what else had a share."""
+    verdict = f"{clean(answer['verdict'])}, confidence {percent(answer['confidence'])}"
+    rows = [[clean(c["reason"]), percent(c["share"]), clean("; ".join(c["evidence"]))] for c in answer["causes"]]
+    evidence = [f"  {clean(line, 300)}" for line in answer["evidence"]]
+    return Picture(("cause", "share", "evidence"), rows, [*headline(answer), verdict, *evidence], (), frozenset({"share"}))
 
 
 def job(answer: Item) -> list[Picture]:

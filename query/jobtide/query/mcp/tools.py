@@ -14,6 +14,8 @@ from jobtide.query.answers import ClassRow, Page, QueueRow
 from jobtide.query.fleet_answers import Overview, WorkerRow
 from jobtide.query.job_answers import JobRow, Timeline
 from jobtide.query.mcp.attention import Attention, attention
+from jobtide.query.stuck_answers import StuckPage
+from jobtide.query.why_slow_answers import WhySlow
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import ToolAnnotations
@@ -52,6 +54,7 @@ def server(ask: Ask, version: str) -> MCPServer[Any]:
     tools = Tools(ask)
     for tool in (
         tools.what_needs_attention, tools.list_queues, tools.queue_stats, tools.list_failed_jobs, tools.job_timeline, tools.list_workers,
+        tools.stuck_jobs, tools.why_slow,
     ):  # fmt: skip
         made.add_tool(tool, annotations=ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False))
     return made
@@ -132,6 +135,38 @@ class Tools:
         """Workers heard of in the last hour: status, what they hold, memory, when they were last heard of."""
         params = {"last": "1h", "tenant": tenant, "environment": environment, "system": system, "queue": queue, "limit": limit}
         return Page[WorkerRow].model_validate(await self._get(ctx, "/v1/workers", params))
+
+    async def stuck_jobs(
+        self,
+        ctx: Context,
+        verdict: Annotated[
+            list[Literal["late", "slow", "lost", "duplicate"]] | None,
+            Field(description="late: nobody started it; slow: over its limit; lost: its worker is gone."),
+        ] = None,
+        tenant: Tenant = None,
+        environment: Environment = None,
+        system: System = None,
+        queue: Queue = None,
+        limit: Limit = LIMIT,
+    ) -> StuckPage:
+        """Attempts that are late, slow, lost or run twice now, the longest first, each with its evidence and what to do next."""
+        params = {"verdict": verdict, "tenant": tenant, "environment": environment, "system": system, "queue": queue, "limit": limit}
+        return StuckPage.model_validate(await self._get(ctx, "/v1/stuck", params))
+
+    async def why_slow(
+        self,
+        ctx: Context,
+        queue: Annotated[str, Field(description="The queue.")],
+        last: Last = "1h",
+        tenant: Tenant = None,
+        environment: Environment = None,
+        system: System = None,
+    ) -> WhySlow:
+        """Why jobs of a queue waited: paused, no workers, slots held by other classes, a burst, retries, slow runs. A verdict with
+        evidence and confidence; `unknown` where the data does not say.
+        """
+        params = {"queue": queue, "last": last, "tenant": tenant, "environment": environment, "system": system}
+        return WhySlow.model_validate(await self._get(ctx, "/v1/why-slow", params))
 
     async def _get(self, ctx: Context, path: str, params: Mapping[str, Any]) -> dict[str, Any]:
         given = {name: value for name, value in params.items() if value is not None}
