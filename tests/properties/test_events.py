@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from random import Random
 from typing import Any
 from zlib import crc32
@@ -191,3 +192,24 @@ def test_caches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         assert outcome(json.dumps(event).encode()) != Reason.BAD_NAME
     assert len(known_times.seconds) <= 100
     assert len(known_names.known) <= 10
+
+
+@settings(max_examples=200)
+@given(st.integers(0, 4_102_444_799_999_999))
+def test_the_usual_form_of_a_time_is_read_digit_by_digit(us: int) -> None:
+    assert known_times.usual_us(time_text(us)) == us == known_times.parse_us(time_text(us))
+
+
+def test_digit_by_digit_accepts_no_more_dates_than_there_are() -> None:
+    """Every day of the contract's years and the ones beside them, and a wrong character at every place."""
+    for year, month, day in product(range(1968, 2102), range(14), range(33)):
+        text = f"{year:04d}-{month:02d}-{day:02d}T23:59:59.999999Z"
+        try:
+            judged = known_times.parse_us(text)
+        except ContractError:
+            judged = -1
+        assert known_times.usual_us(text) == judged, text
+    good = "2026-11-22T04:18:07.123456Z"
+    for at, wrong in product(range(len(good)), "/:-.TZ\u0661"):
+        text = good[:at] + wrong + good[at + 1 :]
+        assert known_times.usual_us(text) == (time_us(good) if text == good else -1), text

@@ -29,7 +29,7 @@ from jobtide.streams.topics import CHECKPOINT, DEAD_LETTERS, EVENTS, PANES
 
 IDLE_AFTER_S = 2.0
 UNSAVED_LIMIT = 30_000  # touched panes and attempts: ~7 MiB, half of what one checkpoint batch may have
-UNSAVED_IN_ALL = 50_000  # of all partitions: what waits for its checkpoint, and the batches then, are the peaks of the memory
+UNSAVED_IN_ALL = 40_000  # of all partitions: what waits for its checkpoint, and the batches then, are the peaks of the memory
 
 log = logging.getLogger(__name__)
 

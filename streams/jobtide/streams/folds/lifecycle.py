@@ -238,6 +238,8 @@ class Lifecycles:
             return None
         check_lane(event, self.partition, self.partitions)
         series = self._series(queue, facts.job_class)
+        if series.key.job_class == facts.job_class:
+            facts.job_class = series.key.job_class  # one text for all of them
         attempt = memory.open[key] = Tracked(key, facts, series, series.key)
         if len(memory.open) > self.limits.open_attempts:
             self._give_up_oldest()
