@@ -23,7 +23,7 @@ from jobtide.streams.settings import load
 
 ROOT = Path(__file__).parents[2]
 SECRETS = {"CLICKHOUSE_PASSWORD": "c-secret", "VALKEY_PASSWORD": "v-secret", "GRAFANA_PASSWORD": "g-secret"}
-OURS = {"topics", "gateway", "worker", "sink", "api"}
+OURS = {"topics", "gateway", "worker", "sink", "api", "notifier"}
 
 
 def substituted(text: str, values: dict[str, str]) -> str:
@@ -109,7 +109,7 @@ def parse(arguments: list[str]) -> None:
     """Raises click's UsageError for a command or flag that does not exist."""
     command: click.Command = cli
     rest = list(arguments)
-    while isinstance(command, click.Group):
+    while isinstance(command, click.Group) and (rest or not command.invoke_without_command):
         found = command.get_command(click.Context(command), rest.pop(0))
         assert found is not None, arguments
         command = found

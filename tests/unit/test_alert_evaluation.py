@@ -7,12 +7,13 @@ from collections.abc import Callable
 
 import msgspec
 from jobtide.streams.alerts.loading import default_text, load_rules
+from jobtide.streams.alerts.partition import RuledPartition
 from jobtide.streams.alerts.replay import Replay
 from jobtide.streams.alerts.transitions import Transition, transition_id
 from jobtide.streams.events import Kind
 from jobtide.streams.folds.notices import Notice
 from jobtide.streams.folds.panes import Pane
-from jobtide.streams.folds.records import GAUGE, Gauge, Record, encode
+from jobtide.streams.folds.records import GAUGE, Gauge, PaneRecord, Record, Tick, encode, pane_key
 from jobtide.streams.sketches.histogram import bucket
 
 START_S = 1_763_000_040  # a whole minute
@@ -211,3 +212,14 @@ def test_rules_may_change_while_alerts_fire() -> None:
     assert [(each.rule, each.state, each.reason) for each in replay.transitions[2:]] == [
         ("R", "firing", "breached_at_once"), ("R", "resolved", "rule_removed"), ("S", "firing", "breached_at_once"),
     ]  # fmt: skip
+
+
+def test_many_minutes_that_come_at_once_are_not_a_silence() -> None:
+    """As when a worker catches up: the oldest of them alone would look like one."""
+    rule = load_rules("rules: [{name: R, kind: absent, metric: finished, after: 3m}]", "x").rules
+    one = RuledPartition(0, 1, rule)
+    one.watch_from_here()
+    log = [(pane_key(60, START_S + MINUTE * n, 0, SEND), encode(PaneRecord(n, 0, 0, pane(5)))) for n in range(10)]
+    log.append((b"t\x1f0", encode(Tick(0, 10, (START_S + 10 * MINUTE + 2) * 1_000_000, "active"))))
+    one.fold_records([key for key, _ in log], [value for _, value in log], range(len(log)))
+    assert one.take()[0] == []

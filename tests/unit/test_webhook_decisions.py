@@ -93,6 +93,8 @@ def test_a_breaker_opens_lets_one_probe_through_and_closes() -> None:
     assert not breaker.lets(90_000) and breaker.lets(110_000)
     breaker.note(True, 110_001)
     assert breaker.lets(110_002) and breaker.state == "closed"
+    breaker.pause(200_000)
+    assert not breaker.lets(199_999) and breaker.lets(200_000)
 
 
 # -- silences and inhibition

@@ -29,6 +29,7 @@ COMMANDS = {
     "health": "Say what works and what does not.",
     "worker": "Run one streams worker.",
     "sink": "Run the history writer.",
+    "rules": "Check, test and backtest alert rules.",
     "notifier": "Tell people about alerts.",
     "api": "Run the query API.",
     "gateway": "Run the HTTP gateway for events.",

@@ -19,7 +19,7 @@ METRICS = "/metrics"
 # Need no key: they say nothing about jobs. The two last are what draws and describes the API.
 FREE = frozenset({"/healthz", "/readyz", "/openapi.json", "/docs", "/docs/oauth2-redirect"})
 # Asked by POST because the question is long, or because the protocol is: they change nothing.
-READING_POSTS = frozenset({"/v1/query", "/mcp"})
+READING_POSTS = frozenset({"/v1/rules/check", "/v1/rules/backtest", "/v1/query", "/mcp"})
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 

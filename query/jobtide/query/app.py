@@ -19,6 +19,7 @@ from importlib.util import find_spec
 from fastapi import Depends, FastAPI
 from jobtide.access.guard import Access, install, takes_tenant
 from jobtide.query import openapi, problems
+from jobtide.query.alert_feed import AlertFeed
 from jobtide.query.engine import STORE as CLICKHOUSE
 from jobtide.query.engine import Engine
 from jobtide.query.feed import Feed
@@ -32,6 +33,7 @@ from jobtide.query.meters import LiveCollector
 from jobtide.query.mirror import Mirror
 from jobtide.query.routes import (
     admin,
+    alerts,
     batches,
     checks,
     classes,
@@ -92,10 +94,13 @@ def create_app(settings: Settings) -> FastAPI:
     key = settings.cursor_key.encode() or secrets.token_bytes(32)
     writer = ClickHouse(settings, timeout_s=WRITER_TIMEOUT_S)
     access = Access(settings, writer.insert)
+    alert_feed = AlertFeed(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        tasks = [_running("hot state", follower.run), _running("live feed", feed.run), _running("signals", keeper.run)]
+        tasks = [
+            _running("hot state", follower.run), _running("live feed", feed.run), _running("signals", keeper.run), _running("alerts", alert_feed.run),
+        ]  # fmt: skip
         try:
             yield
         finally:
@@ -104,6 +109,7 @@ def create_app(settings: Settings) -> FastAPI:
             await asyncio.gather(*tasks, return_exceptions=True)
             await follower.close()
             await sink.close()
+            await alert_feed.close()
             await asyncio.to_thread(engine.close)
             await asyncio.to_thread(writer.close)
 
@@ -114,6 +120,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = assembled(sources, feed, lifespan, settings.guarded)
     app.include_router(signals.router(sources, keeper))
     app.include_router(health.router({REDIS: follower.ping, CLICKHOUSE: history.ready}, registry))
+    app.include_router(alerts.router(settings, alert_feed, engine, clock_us))
     app.include_router(admin.router(Erasure(writer, settings), access.trail, engine))
     install(app, access)
     if find_spec("mcp") is not None:  # the extra jobtide[mcp]

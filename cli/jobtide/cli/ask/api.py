@@ -35,11 +35,11 @@ class Event:
 class Api:
     """One jobtide. ConfigError: the question or the key is wrong; TransientError: it cannot be answered now."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, timeout_s: float = TIMEOUT_S) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigError(f"--url must be http(s)://host:port of a jobtide, not {url!r}")
-        self.url = url.rstrip("/")
+        self.url, self._timeout_s = url.rstrip("/"), timeout_s
         self._parts = parts
 
     def get(self, path: str, params: Params | None = None) -> dict[str, Any]:
@@ -81,9 +81,9 @@ class Api:
 
     @contextmanager
     def _answer(
-        self, method: str, path: str, params: Params | None, body: bytes | None, timeout_s: float = TIMEOUT_S
+        self, method: str, path: str, params: Params | None, body: bytes | None, timeout_s: float | None = None
     ) -> Iterator[http.client.HTTPResponse]:
-        connection = self._connection(timeout_s)
+        connection = self._connection(timeout_s if timeout_s is not None else self._timeout_s)
         target = self._parts.path.rstrip("/") + path + _query(params)
         headers = identity.headers() | ({"Content-Type": "application/json"} if body is not None else {})
         try:

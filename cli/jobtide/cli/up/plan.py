@@ -7,6 +7,7 @@ ports, so that an emitter's configuration stays right over restarts.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -124,6 +125,8 @@ def _environment(asked: Asked, directory: DataDirectory, plan: Plan) -> dict[str
         "JOBTIDE_HTTP_HOST": asked.host,
         "JOBTIDE_HTTP_PORT": str(asked.port),
         "JOBTIDE_DATA_DIR": str(directory.root.absolute()),
+        "JOBTIDE_API_URL": plan.addresses["http"],
+        "JOBTIDE_PUBLIC_URL": os.environ.get("JOBTIDE_PUBLIC_URL", plan.addresses["http"]),
     }
 
 
@@ -132,7 +135,7 @@ def _jobtide(asked: Asked, directory: DataDirectory, environment: Mapping[str, s
     edge.answers = edge_answers(plan.addresses["http"])
     worker = _part("worker", ["worker"], directory, environment)
     worker.answers = worker_answers(plan.addresses["http"])
-    parts = [edge, worker]
+    parts = [edge, worker, _part("notifier", ["notifier"], directory, environment)]
     if not environment["JOBTIDE_CLICKHOUSE_URL"].startswith("chdb:"):
         parts.append(_part("sink", ["sink"], directory, environment))
     return parts

@@ -227,6 +227,8 @@ class Work:
             self.point("sent")
             now_ms = _now_ms()
             decision = retrying.decide(answer.status, answer.error, letter.attempts + 1, answer.retry_after, now_ms, random())  # noqa: S311 - jitter
+            if answer.status in (429, 503):
+                breaker.pause(now_ms + min(retrying.asked(answer.retry_after, now_ms), retrying.LONGEST_MS))
             breaker.note(decision.outcome is retrying.Outcome.DELIVERED, now_ms)
             OPEN.labels(receiver.name).set(breaker.state == "open")
             ATTEMPTS.labels(receiver.name, decision.outcome.value).inc()

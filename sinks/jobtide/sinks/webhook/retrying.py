@@ -67,10 +67,13 @@ class Breaker:
     def __init__(self) -> None:
         self.failures = 0
         self._open_until_ms = 0
+        self._paused_until_ms = 0
         self._probing = False
 
     def lets(self, now_ms: int) -> bool:
         """Whether a delivery may go out now; while half open only one may."""
+        if now_ms < self._paused_until_ms:
+            return False
         if self.failures < OPENS_AFTER:
             return True
         if now_ms < self._open_until_ms or self._probing:
@@ -84,6 +87,10 @@ class Breaker:
         if self.failures >= OPENS_AFTER:
             over = min(self.failures - OPENS_AFTER, 10)
             self._open_until_ms = now_ms + min(OPEN_MS << over, LONGEST_OPEN_MS)
+
+    def pause(self, until_ms: int) -> None:
+        """The receiver asked for time (Retry-After): its other letters wait, too."""
+        self._paused_until_ms = max(self._paused_until_ms, until_ms)
 
     @property
     def state(self) -> str:

@@ -262,6 +262,7 @@ class Evaluator:
     def _count_minutes(self) -> None:
         deltas, self._deltas = self._deltas, []
         touched: dict[Key, None] = {}
+        heard: dict[tuple[int, Key], None] = {}  # judged once all minutes are known: several may come at once
         for start_s, series, before, now in deltas:
             plan = self._plans.get(series) or self._plan(series)
             counts = now.counts if before is None else [a - b for a, b in zip(now.counts, before.counts, strict=True)]
@@ -276,7 +277,9 @@ class Evaluator:
                 if now.counts[place] and start_s + 60 > compiled.last_s.get(key, 0):
                     compiled.last_s[key] = start_s + 60
                     self.unsaved_last[compiled.index, key] = None
-                    self._take(compiled, key, self._judge_absent(compiled, key))
+                    heard[compiled.index, key] = None
+        for index, key in heard:
+            self._take(self.rules[index], key, self._judge_absent(self.rules[index], key))
         self._judge_minutely(touched)
 
     def totals_for(self, name: bytes, key: Key) -> LongTotals:
