@@ -13,8 +13,9 @@ from jobtide.streams.alerts.transitions import Transition, transition_id
 from jobtide.streams.events import Kind
 from jobtide.streams.folds.notices import Notice
 from jobtide.streams.folds.panes import Pane
-from jobtide.streams.folds.records import GAUGE, Gauge, PaneRecord, Record, Tick, encode, pane_key
+from jobtide.streams.folds.records import GAUGE, Gauge, PaneRecord, Record, SeriesKey, Tick, encode, pane_key
 from jobtide.streams.sketches.histogram import bucket
+from jobtide.streams.snapshots import StuckAttempt, Verdict
 
 START_S = 1_763_000_040  # a whole minute
 SEND = b"acme\x1fprod\x1fcelery\x1fmail\x1fSend"
@@ -223,3 +224,29 @@ def test_many_minutes_that_come_at_once_are_not_a_silence() -> None:
     log.append((b"t\x1f0", encode(Tick(0, 10, (START_S + 10 * MINUTE + 2) * 1_000_000, "active"))))
     one.fold_records([key for key, _ in log], [value for _, value in log], range(len(log)))
     assert one.take()[0] == []
+
+
+def test_stuck_work_is_one_alert_per_class_with_the_longest_as_examples() -> None:
+    """Judged from what triage says, here put in its place; whoever is stuck for long enough counts."""
+    rule = load_rules("rules: [{name: R, kind: stuck, verdicts: [slow, lost], older_than: 10m, count: 2, keep_firing_for: 5s}]", "x").rules
+    replay = Replay(rule)
+    found: list[tuple[SeriesKey, StuckAttempt]] = []
+    replay.fold.stuck_attempts = lambda: found  # type: ignore[method-assign]
+    key = SeriesKey("acme", "prod", "celery", "mail", "Send")
+
+    def stuck(job_id: str, since_s: int, verdict: Verdict) -> tuple[SeriesKey, StuckAttempt]:
+        since_us = (START_S + since_s) * 1_000_000
+        return key, StuckAttempt(job_id, 1, "w", verdict, since_us, 1, "ladder", "low", since_us)
+
+    found += [stuck("a", 0, "slow"), stuck("b", 100, "lost"), stuck("c", 100, "late"), stuck("d", 650, "slow")]
+    replay.second(START_S, {SEND: pane(1)})
+    replay.until(START_S + 800)
+    assert brief(replay.transitions) == [("firing", "breached_at_once", 700)]
+    firing = replay.transitions[0]
+    assert firing.value == 2 and firing.query.startswith("/v1/stuck?tenant=acme&")
+    assert firing.examples == [
+        {"job_id": "a", "attempt": "1", "verdict": "slow"}, {"job_id": "b", "attempt": "1", "verdict": "lost"},
+    ]  # fmt: skip
+    found.clear()
+    replay.until(START_S + 900)
+    assert brief(replay.transitions)[1:] == [("resolved", "kept_long_enough", 810)]

@@ -20,6 +20,7 @@ from jobtide.streams.events import time_text
 Key = tuple[str, ...]
 WORKER_PARTS = ("tenant", "environment", "system", "worker_id")
 DEPTH = {"queue": 4, "job_class": 5, "worker": 4}
+Examples = Sequence[dict[str, str]]
 SECOND_US = 1_000_000
 
 
@@ -52,7 +53,9 @@ class Compiled:
         names = WORKER_PARTS if self.level == "worker" else PARTS[: self.depth]
         return fingerprint(self.id, dict(zip(names, key, strict=True)))
 
-    def transition(self, key: Key, state: State, reason: Reason, episode_us: int, second: int, value: float | None, samples: int) -> Transition:
+    def transition(
+        self, key: Key, state: State, reason: Reason, episode_us: int, second: int, value: float | None, samples: int, examples: Examples = ()
+    ) -> Transition:
         from_s, to_s = self.window(second)
         print_ = self.identity(key)
         return Transition(
@@ -74,6 +77,7 @@ class Compiled:
             query=query(self.level, key, from_s, to_s, self.kind),
             summary=self.rule.summary,
             runbook=self.rule.runbook,
+            examples=list(examples),
         )
 
     def window(self, second: int) -> tuple[int, int]:
@@ -146,7 +150,9 @@ def query(level: str, key: Key, from_s: int, to_s: int, kind: str) -> str:
     if level == "worker":
         return "/v1/workers?" + urlencode(dict(zip(PARTS[:3], key[:3], strict=True)))
     selection = dict(zip(PARTS, key, strict=False))
+    if kind == "stuck":
+        return "/v1/stuck?" + urlencode(selection)
     path = "/v1/classes" if level == "job_class" else "/v1/queues"
-    if kind in ("stuck", "queue_depth") or from_s == to_s:
+    if kind == "queue_depth" or from_s == to_s:
         return f"{path}?" + urlencode({**selection, "last": "1m"})
     return f"{path}?" + urlencode({**selection, "from": time_text(from_s * SECOND_US), "to": time_text(to_s * SECOND_US)})

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
 from typing import Any, Protocol
 
-from jobtide.streams.alerts.compiled import SECOND_US, Compiled, Key, compile_rules
+from jobtide.streams.alerts.compiled import SECOND_US, Compiled, Examples, Key, compile_rules
 from jobtide.streams.alerts.groups import Group
 from jobtide.streams.alerts.lifecycle import Instance, Verdict, step
 from jobtide.streams.alerts.long_totals import BUCKET_S, LongTotals
@@ -28,6 +28,7 @@ from jobtide.streams.windows.tallies import Tally
 
 GIVE_UP_S = 30 * 86_400  # a class that has been silent for so long is not expected back
 STUCK_EVERY_S = 5
+STUCK_EXAMPLES = 5
 Delta = tuple[int, LiveSeries, Tally | None, Tally]
 
 
@@ -357,20 +358,21 @@ class Evaluator:
         now_us = self.second * SECOND_US
         found = list(self.facts.stuck_attempts())
         for compiled in self._stuck:
-            rule, counts, oldest = compiled.rule, dict.fromkeys(compiled.instances, 0), dict[Key, int]()
+            rule = compiled.rule
+            stuck: dict[Key, list[StuckWork]] = {key: [] for key in compiled.instances}
             for series, attempt in found:
                 age_us = now_us - attempt.since_us
                 if attempt.verdict in rule.verdicts and age_us >= rule.older_than * 1000 and compiled.matches(series):  # type: ignore[attr-defined]
                     key = series[: compiled.depth]
-                    counts[key] = counts.get(key, 0) + 1
-                    oldest[key] = max(oldest.get(key, 0), age_us)
-            for key, n in counts.items():
+                    stuck.setdefault(key, []).append(attempt)
+            for key, attempts in stuck.items():
+                n = len(attempts)
                 verdict = Verdict.BREACH if n >= rule.count else Verdict.CLEAR  # type: ignore[attr-defined]
-                self._take(compiled, key, (verdict, float(n), n))
+                self._take(compiled, key, (verdict, float(n), n), examples_of(attempts))
 
     # -- alerts
 
-    def _take(self, compiled: Compiled, key: Key, measured: Measured) -> None:
+    def _take(self, compiled: Compiled, key: Key, measured: Measured, examples: Examples = ()) -> None:
         verdict, value, samples = measured
         known = compiled.instances.get(key)
         if known is None and verdict is not Verdict.BREACH and not compiled.fires_on_nothing:
@@ -385,7 +387,7 @@ class Evaluator:
             self.unsaved[compiled.index, key] = None
         episode_us = known.episode_us if known is not None and known.state != "muted" else instance.episode_us if instance else now_us
         for state, reason in entered:
-            self._now.append(compiled.transition(key, state, reason, episode_us, self.second, value, samples))
+            self._now.append(compiled.transition(key, state, reason, episode_us, self.second, value, samples, examples))
         if again_us:
             self._schedule(compiled, key, again_us)
 
@@ -414,3 +416,9 @@ class Evaluator:
         else:
             measured = compiled.judge(self._group_of(key))  # type: ignore[misc]
         self._take(compiled, key, measured)
+
+
+def examples_of(attempts: Sequence[StuckWork]) -> Examples:
+    """The longest stuck, for whoever is paged."""
+    longest = sorted(attempts, key=lambda each: (each.since_us, each.job_id, each.attempt))[:STUCK_EXAMPLES]
+    return [{"job_id": each.job_id, "attempt": str(each.attempt), "verdict": str(each.verdict)} for each in longest]

@@ -123,7 +123,9 @@ class Stuck(RuleBase):
     """Attempts that are late, slow or lost for longer than a duration: one alert with a count, not one per job."""
 
     kind: Literal["stuck"]
-    verdicts: list[Literal["late", "slow", "lost"]] = Field(["late", "slow", "lost"], min_length=1)
+    verdicts: list[Literal["late", "slow", "lost", "duplicate"]] = Field(
+        ["late", "slow", "lost"], min_length=1, description="late: never started. slow: over its limit. lost: no worker. duplicate: runs twice."
+    )
     older_than: Duration = 30 * MINUTE_MS
     count: int = Field(1, ge=1, description="At least so many.")
 
