@@ -117,7 +117,7 @@ class Work:
     def __init__(self, settings: Settings, file: ReceiversFile, allow: tuple[Network, ...], producer: AIOKafkaProducer) -> None:
         self.settings, self.allow, self.producer = settings, allow, producer
         self.desk = Desk(file, settings.public_url)
-        self.evidence = Evidence(settings.api_url, settings.api_key)
+        self.evidence = Evidence(settings.api_url, settings.api_key or settings.up_key)
         self._checkpoint = CheckpointLog(producer, lambda: new_reader(settings), settings.topic(NOTIFIER))
         self._began_ms = _now_ms()
         self._fresh = False  # nothing was saved before: an older story is not told

@@ -82,7 +82,7 @@ class Stage2(Stage):
                 start = since.get(tp)
                 self._starts[tp.partition] = start.offset if start is not None else ends[tp]
                 consumer.seek(tp, self._starts[tp.partition])
-                if tp.partition in ruled and ruled[tp.partition].evaluator.offset >= ends[tp]:
+                if tp.partition in ruled and ruled[tp.partition].evaluator.offset >= ends[tp] and not self.settings.broker_in_memory:
                     log.error("%s/%d ends before what the rules have seen: another log, they begin anew", topic, tp.partition)
                     ruled[tp.partition] = self.ruling.begin_anew(tp.partition)  # type: ignore[union-attr]  # it made `ruled`
                     folds[tp.partition] = ruled[tp.partition].fold
