@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 from zlib import crc32
 
 import httpx
@@ -15,10 +16,12 @@ import msgspec
 import pytest
 from jobtide.query.app import create_app
 from jobtide.sinks.webhook.desk import Letter
+from jobtide.sinks.webhook.evidence import Evidence
 from jobtide.sinks.webhook.payloads import Request
 from jobtide.streams.agents.kafka import new_producer
 from jobtide.streams.agents.ruling import STATUS_KEY
 from jobtide.streams.alerts.transitions import State, Transition, encode, fingerprint, transition_id
+from jobtide.streams.events import time_text
 from jobtide.streams.settings import Settings, load
 from jobtide.streams.topics import ALERTS, NOTIFIER
 
@@ -145,3 +148,16 @@ def test_a_backtest_tells_episodes_messages_and_what_history_cannot_say(running:
     assert all(each["rule"] == "Any" and each["fired_at"] for each in answer["episodes"]) and answer["compared"] == 0
     assert running.api.client.post("/v1/rules/backtest", json={"last": "99d"}).status_code == 422
     assert running.api.client.post("/v1/rules/backtest", json={"rules": "x"}).status_code == 422
+
+
+async def test_an_alert_gets_examples_of_its_events_and_goes_without_when_nobody_answers(running: Running) -> None:
+    ends = {"from": time_text(NOW_US - 90 * MINUTE), "to": time_text(NOW_US)}
+    told = msgspec.structs.replace(transition("Bad", "firing"), condition="attempt_failure_rate > 0.1 over 5m", query="/v1/queues?" + urlencode(ends))
+    await Evidence(running.api.url, deadline_s=60).add([told])
+    assert len(told.examples) == 3
+    for each in told.examples:
+        timeline = running.api.get(f"/v1/jobs/{each['job_id']}/timeline")
+        assert each["event_id"] in {event["event_id"] for event in timeline["events"]}
+    alone = msgspec.structs.replace(told, examples=[])
+    await Evidence("http://127.0.0.1:1").add([alone])
+    assert alone.examples == []

@@ -38,7 +38,8 @@ def question(each: Transition) -> str:
 class Evidence:
     """`api_url` empty: nobody is asked."""
 
-    def __init__(self, api_url: str, key: str = "") -> None:
+    def __init__(self, api_url: str, key: str = "", deadline_s: float = DEADLINE_S) -> None:
+        self._deadline_s = deadline_s
         self._base = api_url.rstrip("/")
         self._headers = {"authorization": f"Bearer {key}"} if key else {}
 
@@ -48,7 +49,7 @@ class Evidence:
             return
         firing = [each for each in transitions if each.state == "firing" and not each.examples][:5]
         try:
-            async with asyncio.timeout(DEADLINE_S), aiohttp.ClientSession(headers=self._headers, trust_env=False) as session:
+            async with asyncio.timeout(self._deadline_s), aiohttp.ClientSession(headers=self._headers, trust_env=False) as session:
                 for each, found in zip(firing, await asyncio.gather(*(self._examples(session, each) for each in firing)), strict=True):
                     each.examples = found
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError, KeyError) as error:
