@@ -35,7 +35,8 @@ def backlog_writes(waiting: int, version: int) -> list[HotWrite]:
     """A queue with as many jobs waiting, by its backend's own count, and one worker that is busy with half of what it could be."""
     now_us = time.time_ns() // 1000
     queue = QueueSnapshot(*BACKLOG, now_us, ready=waiting)
-    worker = WorkerSnapshot(*BACKLOG[:3], "w-backlog", "busy", now_us, concurrency=4, busy=2, queues=["backlog"], interval_ms=60_000)
+    said: dict[str, Any] = {"concurrency": 4, "busy": 2, "queues": ["backlog"], "interval_ms": 60_000, "clock_lag_us": -9_000_000}
+    worker = WorkerSnapshot(*BACKLOG[:3], "w-backlog", "busy", now_us, **said)
     return [
         HotWrite("queues", "acme", field(*BACKLOG[1:]), version, msgspec.json.encode(queue)),
         HotWrite("workers", "acme", field("default", "celery", "w-backlog"), version, msgspec.json.encode(worker)),
@@ -61,6 +62,7 @@ def test_a_backlog_is_unhealthy_wants_workers_and_says_so_after_a_restart(redis_
         assert (answer["status"], answer["items"][0]["waiting"]) == ("warning", 2_500)
         assert [(r["what"], r["threshold"]) for r in answer["items"][0]["reasons"]] == [("size", 1_000)]
         assert until(api, "/v1/health/queues", lambda a: a["items"], tenant="globex")["status"] in ("healthy", "warning", "critical")
+        assert [reason for reason in answer["pipeline"] if "clocks" in reason] == ["clocks are off by more than 5 s: w-backlog"]
         assert all(row["tenant"] == "globex" for row in api.get("/v1/health/queues", tenant="globex")["items"])  # type: ignore[attr-defined]
         (row,) = until(api, "/v1/scaling", lambda a: a["items"] and a["items"][0]["advice"], queue="backlog")["items"]
         assert (row["advice"], row["desired"], row["workers"], row["utilisation"]) == (2, 3, 1, 0.5)
@@ -69,6 +71,7 @@ def test_a_backlog_is_unhealthy_wants_workers_and_says_so_after_a_restart(redis_
         assert (ahead["state"], ahead["clear_s"]) == ("growing", None)  # type: ignore[index]
         text = api.client.get("/metrics").text
         labels = 'environment="default",queue="backlog",system="celery",tenant="acme"'
+        assert 'jobtide_worker_clock_lag_seconds{bound="least"} -9.0' in text
         assert f"jobtide_scaling_desired_workers{{{labels}}} 3.0" in text and f"jobtide_queue_health{{{labels}}} 1.0" in text
     with serving(create_app(found.settings)) as api:  # another process; the queue is well again, but the advice stands for five minutes
         api.wait_for("/v1/classes?last=5m")

@@ -397,3 +397,9 @@ def test_a_baseline_learns_each_minute_once() -> None:
     assert not baselines.learn(b"s", 60, {5: 1}, {})
     assert not baselines.learn(b"s", 120, {}, {})
     assert baselines.by_series[b"s"].run.samples == {5: 1}
+    after = Baselines()
+    for series, value in baselines.take_unsaved():
+        after.load(series, value)
+    assert after.by_series == baselines.by_series
+    assert not after.learn(b"s", 120, {9: 1}, {}), "that minute is over, whatever came late to it"
+    assert after.learn(b"s", 180, {9: 1}, {})

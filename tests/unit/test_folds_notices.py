@@ -100,3 +100,19 @@ def test_ids_go_with_their_chunk_and_an_id_seen_again_stays() -> None:
     assert len(ids) == 1
     assert not ids.first_time("a", later_us + 1)
     assert ids.first_time("b", later_us + 1)
+
+
+def test_the_clock_of_a_sender_is_judged_by_its_quickest_event() -> None:
+    kept = Notices()
+    for at_us, late_us in ((0, 300_000), (1, 60_000_000), (2, 20_000), (3, 90_000_000)):  # two of them waited in a spool
+        event = notice("worker.heartbeat", START_US + at_us)
+        kept.note(event, event.time_us, event.time_us + late_us)
+    (found,) = told(kept).values()
+    assert found.lag_us == 20_000 + notices.FORGIVEN_US
+
+
+def test_a_clock_that_is_ahead_shows() -> None:
+    kept = Notices()
+    event = notice("worker.heartbeat")
+    kept.note(event, event.time_us, event.time_us - 9_000_000)
+    assert next(iter(told(kept).values())).lag_us == -9_000_000

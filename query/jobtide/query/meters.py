@@ -82,6 +82,19 @@ class LiveCollector(Collector):
         yield GaugeMetricFamily(
             "jobtide_events_too_late", "Events too late for live numbers", value=progress.late_dropped or 0
         )
+        now_us = self._now_us()
+        lags = [
+            worker.clock_lag_us
+            for worker in self._mirror.workers.values()
+            if worker.clock_lag_us is not None and live_rows.worker(worker, now_us).alive
+        ]
+        skew = GaugeMetricFamily(
+            "jobtide_worker_clock_lag_seconds", "Clocks of alive workers behind the broker's, the way included", labels=["bound"]
+        )
+        if lags:
+            skew.add_metric(["least"], min(lags) / 1e6)
+            skew.add_metric(["most"], max(lags) / 1e6)
+        yield skew
         states = GaugeMetricFamily("jobtide_partitions", "Source partitions by state", labels=["state"])
         for state in ("active", "idle", "lagging"):
             states.add_metric([state], sum(1 for partition in progress.partitions if partition.state == state))

@@ -84,6 +84,7 @@ class WorkerSnapshot(msgspec.Struct, omit_defaults=True):
     version: str | None = None
     interval_ms: float | None = None
     running: list[dict[str, str | int]] = []  # {queue, job_id, attempt, started_at}
+    clock_lag_us: int | None = None  # its clock behind the broker's, the way included; below zero it is ahead
 
 
 class QueueSnapshot(msgspec.Struct, omit_defaults=True):

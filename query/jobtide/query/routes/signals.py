@@ -21,7 +21,9 @@ from jobtide.query.signal_keeper import SignalKeeper
 from jobtide.query.signals import health
 from jobtide.query.signals.state import nothing_yet
 from jobtide.query.sources import Chosen, Sources, envelope
+from jobtide.streams.snapshots import WorkerSnapshot
 
+SKEW_US = 5 * SECOND_US
 STALE_US = 60 * SECOND_US  # a pipeline that is further behind says little about now
 
 
@@ -108,4 +110,11 @@ async def _pipeline(sources: Sources, selection: Selection) -> list[str]:
         found.append(f"{complete.lost} events are lost")
     if complete.unclean_epochs:
         found.append(f"{complete.unclean_epochs} emitter processes are gone without goodbye")
+    wrong = [w.worker_id for w in sources.live.stuck(selection)[1].values() if selection.tenant in (None, w.tenant) and _skewed(w, sources.now_us())]
+    if wrong:
+        found.append(f"clocks are off by more than {SKEW_US / 1e6:.0f} s: {', '.join(sorted(wrong)[:5])}{' and others' if len(wrong) > 5 else ''}")
     return found
+
+
+def _skewed(worker: WorkerSnapshot, now_us: int) -> bool:
+    return worker.clock_lag_us is not None and abs(worker.clock_lag_us) > SKEW_US and live_rows.worker(worker, now_us).alive

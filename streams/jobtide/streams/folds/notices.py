@@ -12,14 +12,20 @@ from jobtide.streams.events import Event, Kind, QueueEvent, WorkerEvent
 from jobtide.streams.folds.records import QUEUE, SEPARATOR, WORKER, encode, join_key
 
 KEPT_US = 24 * 3600 * 1_000_000
+FORGIVEN_US = 100_000  # per event: a clock that was set right is believed again after some
 
 
 class Notice(msgspec.Struct, array_like=True):
-    """`kind` is the event's Kind; `data` its data as a plain mapping."""
+    """`kind` is the event's Kind; `data` its data as a plain mapping.
+
+    `lag_us`: how far the sender's clock is behind the broker's, the way included: the least of its last events, so that one that waited in a
+    spool does not look like a clock that is wrong. Below zero its clock is ahead.
+    """
 
     kind: int
     time_us: int
     data: dict[str, object]
+    lag_us: int | None = None
 
 
 class Notices:
@@ -31,7 +37,7 @@ class Notices:
         self._unsaved: dict[bytes, None] = {}
         self._unpublished: dict[bytes, None] = {}
 
-    def note(self, event: Event, time_us: int) -> None:
+    def note(self, event: Event, time_us: int, append_us: int | None = None) -> None:
         """Keep a worker or queue event if it is not older than what is known; others (deploy marks) are history's."""
         key = _key(event)
         if key is None:
@@ -40,7 +46,10 @@ class Notices:
         if known is not None and known.time_us > time_us:
             return
         data = {k: v for k, v in msgspec.to_builtins(event.data).items() if v is not None}
-        self._newest[key] = Notice(event.kind, time_us, data)
+        lag_us = None if append_us is None else append_us - event.time_us
+        if lag_us is not None and known is not None and known.lag_us is not None:
+            lag_us = min(lag_us, known.lag_us + FORGIVEN_US)
+        self._newest[key] = Notice(event.kind, time_us, data, lag_us)
         self._unsaved[key] = self._unpublished[key] = None
         self._name(key)
 

@@ -156,7 +156,7 @@ class SourceFold:
         if isinstance(event.data, StatsData):
             self._stats(event, event.data)
         else:
-            self.notices.note(event, at_us)
+            self.notices.note(event, at_us, self.append_us)
 
     def _advance(self, at_us: int) -> int:
         """Move the newest time; returns the event time to count at, clamped if it lies in the future."""

@@ -54,6 +54,7 @@ class Workers(Board[Slices]):
             status=_status(newest, bool(running)),
             last_seen_us=newest.time_us,
             running=running,
+            clock_lag_us=min((notice.lag_us for _, notice in entry.values() if notice.lag_us is not None), default=None),
             **own,  # type: ignore[arg-type]
         )
 
