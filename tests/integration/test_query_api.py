@@ -461,7 +461,7 @@ def test_the_openapi_document_describes_what_is_answered(running: Set) -> None:
     document: dict[str, Any] = running.api.get("/openapi.json")
     elsewhere = {path for path, operations in document["paths"].items() if any("alerts" in each.get("tags", ()) for each in operations.values())}
     asked = {path for path in document["paths"] if path.startswith("/v1/") and not path.startswith("/v1/admin/")} - elsewhere
-    assert asked == {*PATHS, *EXAMPLES, "/v1/jobs/{job_id}/timeline", "/v1/live"}
+    assert asked == {*PATHS, *EXAMPLES, "/v1/jobs/{job_id}/timeline", "/v1/live", "/v1/query", "/v1/export/{view}"}
     for path, operations in document["paths"].items():
         for operation in operations.values():
             assert operation["summary"], path

@@ -4,6 +4,7 @@ What is asked about is the small world of `job_world`, and a few planted events 
 workers' counters and a queue's snapshot.
 """
 
+import asyncio
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from jobtide.streams.events import time_text, time_us
 from jobtide.streams.settings import Settings
 
 from tests.fakes.job_world import Fact, World, counted, exact_quantile, grouped
-from tests.fakes.job_world_stores import fill_history
+from tests.fakes.job_world_stores import fill_history, fill_hot_state
 from tests.integration.query_server import Api, serving
 from tests.proof.job_events import MINUTE, SECOND, job_event
 
@@ -77,7 +78,9 @@ def running(request: pytest.FixtureRequest, redis_url: str) -> Iterator[Set]:
     settings = Settings(clickhouse_url=url, clickhouse_database=f"insight_{request.param}", redis_url=redis_url, redis_prefix="insight:")
     world = World(START, 45, 600)
     fill_history(settings, world, planted(world))
+    asyncio.run(fill_hot_state(settings, world))
     with serving(create_app(settings)) as api:
+        api.wait_for("/readyz")
         yield Set(api, world)
 
 

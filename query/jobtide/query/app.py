@@ -20,8 +20,10 @@ from fastapi import Depends, FastAPI
 from jobtide.access.guard import Access, install, takes_tenant
 from jobtide.query import openapi, problems
 from jobtide.query.alert_feed import AlertFeed
+from jobtide.query.analyst import Analyst
 from jobtide.query.engine import STORE as CLICKHOUSE
 from jobtide.query.engine import Engine
+from jobtide.query.etags import ETags
 from jobtide.query.feed import Feed
 from jobtide.query.follow import Follower
 from jobtide.query.frames import Frames
@@ -44,6 +46,7 @@ from jobtide.query.routes import (
     jobs,
     live,
     overview,
+    query,
     queues,
     series,
     signals,
@@ -86,6 +89,7 @@ def create_app(settings: Settings) -> FastAPI:
     mirror = Mirror()
     follower = Follower(settings, mirror)
     engine = Engine(settings)
+    analyst = Analyst(settings)
     live_reader = MirrorLive(mirror)
     history = ClickHouseHistory(engine, settings.retention_workers_days)
     feed = Feed(mirror, Frames(mirror, live_reader), secrets.token_hex(6), clock_us)
@@ -111,6 +115,7 @@ def create_app(settings: Settings) -> FastAPI:
             await sink.close()
             await alert_feed.close()
             await asyncio.to_thread(engine.close)
+            await asyncio.to_thread(analyst.close)
             await asyncio.to_thread(writer.close)
 
     registry = CollectorRegistry()
@@ -119,6 +124,8 @@ def create_app(settings: Settings) -> FastAPI:
     sources = Sources(live_reader, history, Insight(engine), clock_us, key)
     app = assembled(sources, feed, lifespan, settings.guarded)
     app.include_router(signals.router(sources, keeper))
+    app.add_middleware(ETags)
+    app.include_router(query.router(sources, engine, analyst))
     app.include_router(health.router({REDIS: follower.ping, CLICKHOUSE: history.ready}, registry))
     app.include_router(alerts.router(settings, alert_feed, engine, clock_us))
     app.include_router(admin.router(Erasure(writer, settings), access.trail, engine))

@@ -23,6 +23,7 @@ Metric = Literal[
 By = Literal["total", "tenant", "environment", "system", "queue", "job_class"]
 CategoryFilter = Literal["network", "validation", "resource", "unknown"]
 Slowness = Literal["run_p50", "run_p95", "run_p99", "wait_p50", "wait_p95", "wait_p99"]
+FileFormat = Literal["csv", "ndjson", "parquet", "arrow"]
 LiveWindow = Literal["1m", "5m", "15m", "1h"]
 
 MAX_LIMIT = 1000
@@ -126,6 +127,10 @@ class SlowParams(BaseModel):
     worker_memory_mb: int | None = Field(None, ge=1, le=10_000_000, description="What a worker may use: with it the memory limit can be judged.")
 
 
+class ExportParams(RangeParams):
+    format: FileFormat = Field("csv", description="csv with names, ndjson (a JSON object per line), parquet or arrow.")
+
+
 class ComparedParams(SelectionParams):
     release: Name = Field(description="The release; its latest deploy that the other parameters select.")
     window: str = Field("1h", description="How long to look before and after the deploy: a duration, at most 7d.")
@@ -164,6 +169,7 @@ SlowestListed = Annotated[SlowestParams, Query()]
 DeploysListed = Annotated[DeploysParams, Query()]
 BatchesListed = Annotated[BatchesParams, Query()]
 Stepped = Annotated[SteppedParams, Query()]
+Exported = Annotated[ExportParams, Query()]
 SlowAsked = Annotated[SlowParams, Query()]
 ComparedAsked = Annotated[ComparedParams, Query()]
 Traced = Annotated[TimelineParams, Query()]

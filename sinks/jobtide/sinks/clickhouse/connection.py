@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -122,10 +123,11 @@ class ClickHouse:
             log.debug("closing a broken ClickHouse client failed", extra={"reason": str(error)[:200]})
 
 
-def connect(settings: Settings, database: str, timeout_s: int) -> Any:
-    """A new client for the ClickHouse of the settings. Raises ConfigError for an embedded directory that cannot be opened."""
+def connect(settings: Settings, database: str, timeout_s: int, own: Mapping[str, Any] = WRITER_SETTINGS) -> Any:
+    """A new client for the ClickHouse of the settings, with `own` settings of ClickHouse's. Raises ConfigError for an embedded directory
+    that cannot be opened."""
     url = urlsplit(settings.clickhouse_url)
-    options: dict[str, Any] = {"database": database or None, "tz_mode": "aware", "settings": dict(WRITER_SETTINGS)}
+    options: dict[str, Any] = {"database": database or None, "tz_mode": "aware", "settings": dict(own)}
     if url.scheme == "chdb":
         try:
             return clickhouse_connect.get_client(interface="chdb", path=url.path, **options)
@@ -150,6 +152,13 @@ def connect(settings: Settings, database: str, timeout_s: int) -> Any:
         autogenerate_session_id=False,  # threads and retries must not queue up behind one server session
         **options,
     )
+
+
+def connect_reader(settings: Settings, limits: Mapping[str, Any], timeout_s: int) -> Any:
+    """A new client that can only read, under limits it cannot change: `readonly` is set last. Raises as `connect`."""
+    user = settings.clickhouse_reader_user
+    as_reader = replace(settings, clickhouse_user=user, clickhouse_password=settings.clickhouse_reader_password) if user else settings
+    return connect(as_reader, settings.clickhouse_database, timeout_s, {**limits, "readonly": 1})
 
 
 def _translated(error: ClickHouseError) -> Exception:
