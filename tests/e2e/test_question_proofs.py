@@ -9,7 +9,7 @@ from tests.proof import bars, report
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", ["why_slow_causes"])
+@pytest.mark.parametrize("name", ["why_slow_causes", "d16_questions"])
 def test_short_form_passes(name: str) -> None:
     found = importlib.import_module(f"tests.proof.{name}").run(False)
     print(report.table(bars.rows_of("", found)))

@@ -91,7 +91,7 @@ def create_app(settings: Settings) -> FastAPI:
     engine = Engine(settings)
     analyst = Analyst(settings)
     live_reader = MirrorLive(mirror)
-    history = ClickHouseHistory(engine, settings.retention_workers_days)
+    history = ClickHouseHistory(engine, settings.retention_workers_days, settings.retention_events_days)
     feed = Feed(mirror, Frames(mirror, live_reader), secrets.token_hex(6), clock_us)
     sink = RedisHotState(settings)
     keeper = SignalKeeper(mirror, sink, clock_us)

@@ -7,6 +7,7 @@ while ClickHouse is out of reach.
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
 from math import log
 from typing import Any
@@ -37,15 +38,19 @@ from jobtide.streams.sketches.histogram import GAMMA
 HOUR_US = 60 * MINUTE_US
 PER_LN = 1 / log(GAMMA)
 DAY_US = 86_400 * SECOND_US
+ENDS = frozenset({"finished", "failed", "cancelled", "discarded"})  # states that an event of that name brings about
+NEWEST = ((HOUR_US, 2), (DAY_US, 4), (30 * DAY_US, 16))  # how far back to look, and at how many events for each row of a page
 # Every answer tells both, and they cost a query: answers of one moment may share them.
 PROGRESS_KEPT_S = 0.25
 COMPLETENESS_KEPT_S = 2.0
 
 
 class ClickHouseHistory:
-    """See the module. `worker_days`: how long workers' events are kept, without which completeness cannot be judged."""
+    """See the module. `worker_days`: how long workers' events are kept, without which completeness cannot be judged; `event_days`: how long
+    those of jobs are."""
 
-    def __init__(self, engine: Engine, worker_days: int) -> None:
+    def __init__(self, engine: Engine, worker_days: int, event_days: int) -> None:
+        self._event_days = event_days
         self._engine = engine
         self._worker_days = worker_days
         self._progress: Brief[Progress] = Brief(PROGRESS_KEPT_S)
@@ -123,8 +128,27 @@ class ClickHouseHistory:
                 **{f"after_{n}": after[n] for n in range(1, 6)},
             }
         )
-        rows = await self._engine.ask("jobs", parameters)
+        rows = await self._newest(question, parameters) or await self._engine.ask("jobs", parameters)
         return [history_rows.attempt(row) for row in rows[: question.limit]], len(rows) > question.limit
+
+    async def _newest(self, question: JobsQuestion, parameters: dict[str, Any]) -> list[tuple[Any, ...]] | None:
+        """A full page by way of the newest events, looking further back and at more of them each time; None where that gives none."""
+        if question.job_id is not None:
+            return None
+        top_us = min(question.range.to_us, parameters["after_at_us"] + 1)
+        kept_from_us = time.time_ns() // 1000 - self._event_days * DAY_US
+        types = [f"job.{state}" for state in question.states] if set(question.states) <= ENDS else []
+        for back_us, factor in NEWEST:
+            seen_from_us = max(question.range.from_us, top_us - back_us)
+            if seen_from_us < kept_from_us:
+                return None
+            more = {"seen_from_us": seen_from_us, "most": factor * (question.limit + 1), "types": types}
+            rows = await self._engine.ask("jobs_newest", parameters | more)
+            if len(rows) > question.limit:
+                return rows
+            if seen_from_us == question.range.from_us and factor == NEWEST[0][1]:
+                return None  # little is there: the other way is as fast
+        return None
 
     async def attempts(self, job_id: str, selection: Selection, limit: int) -> list[Attempt]:
         rows = await self._engine.ask("timeline_attempts", asdict(selection) | {"job_id": job_id, "limit": limit})
