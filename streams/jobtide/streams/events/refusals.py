@@ -18,18 +18,22 @@ _INDEX = re.compile(r"^\[\d+\]")  # the event's place in its pack
 
 def refusal(error: Exception) -> ContractError:
     """The ContractError for what msgspec raised."""
-    detail = str(error)[:_DETAIL_CHARS]
+    text = str(error)
+    detail = text[:_DETAIL_CHARS]
     if isinstance(error, RecursionError):
         return ContractError(Reason.TOO_DEEP, "nested deeper than the parser goes")
     if isinstance(error, UnicodeDecodeError):
         return ContractError(Reason.NOT_JSON, f"not UTF-8: byte {error.start}: {error.reason}")
     if not isinstance(error, msgspec.ValidationError):
         return ContractError(Reason.NOT_JSON, detail)
-    return ContractError(_reason(detail), detail)
+    return ContractError(_reason(text), detail)
 
 
-def _reason(detail: str) -> Reason:
-    problem, _, path = detail.partition(" - at `$")
+def _reason(text: str) -> Reason:
+    """By the whole text: the path stands at its end, behind a value that may be long, or hold what looks like a path."""
+    problem, marked, path = text.rpartition(" - at `$")
+    if not marked:
+        problem, path = text, ""
     path = _INDEX.sub("", path.rstrip("`"))
     member = path.rpartition(".")[2]
     if problem.startswith("Object missing required field"):
