@@ -34,9 +34,11 @@ module Jobtide
 
     # `model`: whose connection the queue's rows are written through; nil where the queue is no table.
     def self.tell(model, &told)
-      if model.respond_to?(:current_transaction) # 7.2
+      if !model&.connected? # no connection, so no transaction; and asking a class without one raises
+        told.call
+      elsif model.respond_to?(:current_transaction) # 7.2
         model.current_transaction.after_commit { Jobtide.guard(TOLD) { told.call } }
-      elsif model && model.connection.transaction_open?
+      elsif model.connection_pool.active_connection? && model.connection.transaction_open?
         model.connection.add_transaction_record(Waiting.new(told))
       else
         told.call
