@@ -62,9 +62,12 @@ def build() -> tuple[bool, str]:
             return False, f"the hot path runs as plain Python (same results, slower): it could not be compiled: {(errors or lines)[-1].strip()}"
         unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")  # the name is the proof: it appears with everything in it
         shutil.copytree(Path(target, "lib"), unfinished)
-        unfinished.rename(folder)
+        try:
+            unfinished.rename(folder)
+        except OSError:  # another setup was faster
+            shutil.rmtree(unfinished, ignore_errors=True)
         for old in folder.parent.iterdir():
-            if old != folder:
+            if old != folder and old.suffix == folder.suffix and not old.name.startswith("."):  # other Pythons keep theirs
                 shutil.rmtree(old, ignore_errors=True)
     return True, "the hot path has been compiled"
 

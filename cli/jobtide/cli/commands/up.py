@@ -5,10 +5,28 @@ from __future__ import annotations
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 from jobtide.cli.up.data import DEFAULT
+
+if TYPE_CHECKING:
+    from jobtide.streams.settings import Settings
+
+# Settings that name files: the processes that `up` starts run in another directory.
+_FILES = ("keys_file", "rules", "receivers", "oidc_jwks", "broker_tls_ca", "broker_tls_cert", "broker_tls_key", "redis_tls_ca", "clickhouse_tls_ca")
+
+
+def _with_whole_paths(settings: Settings) -> Settings:
+    """The settings with absolute paths, which the environment of the processes to start gets as well."""
+    from jobtide.streams.settings import variable
+
+    named = {name: getattr(settings, name) for name in _FILES}
+    whole: dict[str, Any] = {name: str(Path(path).absolute()) for name, path in named.items() if path and "://" not in path}
+    os.environ.update({variable(name): path for name, path in whole.items()})
+    return replace(settings, **whole)
 
 
 @click.command()
@@ -45,7 +63,6 @@ def command(
     Needs no Docker; Kafka needs Java 17 or newer. Ends cleanly on Ctrl-C, continues when started again.
     """
     import secrets
-    from dataclasses import replace
 
     from jobtide.cli.embedded import kafka
     from jobtide.cli.serving import require_loopback_or_keys
@@ -57,10 +74,9 @@ def command(
     begun = time.monotonic()
     settings = load(os.environ, http_port=port, broker=broker, redis_url=redis, clickhouse_url=clickhouse)
     require_loopback_or_keys(settings)
+    settings = _with_whole_paths(settings)
     if settings.guarded:
         os.environ["JOBTIDE_UP_KEY"] = secrets.token_hex(32)  # for the processes it starts, which must get in as well
-        settings = replace(settings, keys_file=str(Path(settings.keys_file).absolute()) if settings.keys_file else "")
-        os.environ["JOBTIDE_KEYS_FILE"] = settings.keys_file  # they run in another directory
     directory = DataDirectory(data)
     directory.lock()
     end_leftovers(directory, kafka.GRACE_S)
