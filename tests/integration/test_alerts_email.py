@@ -76,3 +76,33 @@ async def test_a_server_that_does_not_offer_tls_gets_nothing(inbox: tuple[Inbox,
 async def test_a_server_that_is_not_there_is_an_answer_like_any_other() -> None:
     answer = await asyncio.wait_for(smtp.send(receiver(1), REQUEST, LOOPBACK), 60)
     assert answer.status is None and "ConnectionRefused" in answer.error
+
+
+@pytest.mark.parametrize("breaks", ["\u0085", "\u2028", "\u2029", "\x1d", "\r\n"])
+async def test_no_line_break_in_a_name_makes_a_letter_that_cannot_be_sent(inbox: tuple[Inbox, int], breaks: str) -> None:
+    found, port = inbox
+    request = Request("msg_2", "post", "g", "email", b"x\n", subject=f"[FIRING] R mail{breaks}Bcc: all@example.com")
+    assert (await smtp.send(receiver(port), request, LOOPBACK)).status == 250
+    message = message_from_bytes(found.messages[0][2])
+    assert message["Subject"] == "[FIRING] R mail Bcc: all@example.com" and message["Bcc"] is None
+
+
+async def test_what_no_message_can_say_is_a_refusal_and_does_not_end_the_notifier(inbox: tuple[Inbox, int]) -> None:
+    _, port = inbox
+    answer = await smtp.send(receiver(port), Request("msg_3", "post", "g", "email", b"\xff", subject="s"), LOOPBACK)
+    assert answer.status is None and answer.error.startswith("UnicodeDecodeError")
+
+
+async def test_one_refused_recipient_of_two_is_no_delivery(inbox: tuple[Inbox, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    found, port = inbox
+
+    async def handle_rcpt(server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:
+        if address.startswith("gone"):
+            return "550 nobody here"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    monkeypatch.setattr(found, "handle_RCPT", handle_rcpt, raising=False)
+    both = receiver(port).model_copy(update={"to": ["ops@example.com", "gone@example.com"]})
+    answer = await smtp.send(both, REQUEST, LOOPBACK)
+    assert answer.status is None and "gone@example.com" in answer.error and "550" in answer.error

@@ -270,3 +270,38 @@ def test_an_email_says_it_in_words() -> None:
     (request,) = told_by("post", alert("firing", 1))
     assert request.subject == "[FIRING] R mail Send"
     assert b"job_failure_rate > 0.1 over 5m: 0.5 of 40 samples" in request.body
+
+
+# -- the desk
+
+
+def desk(kind: str = "{name: ops, kind: slack, url: https://8.8.8.8/x}", more: str = "") -> Desk:
+    text = f"receivers: [{kind}]\nroutes: [{{receivers: [ops], group_by: [queue]}}]\n{more}"
+    return Desk(load_receivers(text, "r.yml", {}), "")
+
+
+def told(by: Desk, now_ms: int) -> int:
+    """Decide and write; the number of letters there are now."""
+    for each in by.due(now_ms):
+        by.write(each, now_ms)
+    return len(by.letters)
+
+
+def test_a_letter_is_sent_only_when_its_intent_is_durable_not_while_it_is_being_saved() -> None:
+    ours = desk()
+    ours.read(0, 0, alert("firing", 10), 1000, stale=False)
+    assert told(ours, 1000) == 1
+    assert ours.next_letter("ops", 1000) is None  # not saved
+    ours.take_unsaved()
+    assert ours.next_letter("ops", 1000) is None  # the save is on its way
+    ours.read(0, 1, alert("firing", 11, queue="other"), 1000, stale=False)
+    assert told(ours, 1001) == 2  # decided in the meantime: of the next save
+    ours.saved()
+    letter = ours.next_letter("ops", 1001)
+    assert letter is not None and letter.number == 0
+    ours.note(letter, decide(200, "", 1, None, 1001, 0.5), 1001)
+    assert ours.next_letter("ops", 1001) is None
+    ours.take_unsaved()
+    ours.saved()
+    second = ours.next_letter("ops", 1001)
+    assert second is not None and second.number == 1

@@ -62,6 +62,7 @@ class Desk:
         self.silences: dict[str, Silence] = {}
         self._next_number = 0
         self._unsaved: dict[str, None] = {}
+        self._saving: set[str] = set()  # taken to be saved, but not saved yet
         self._cleaned_ms = 0
 
     # -- what comes in
@@ -157,7 +158,8 @@ class Desk:
             if letter.state != "waiting" or letter.request.group in behind:
                 continue
             behind.add(letter.request.group)
-            if letter.next_ms <= now_ms and f"o{SEPARATOR}{letter.request.id}" not in self._unsaved:
+            key = f"o{SEPARATOR}{letter.request.id}"
+            if letter.next_ms <= now_ms and key not in self._unsaved and key not in self._saving:
                 return letter
         return None
 
@@ -205,9 +207,14 @@ class Desk:
     # -- what must not be forgotten
 
     def take_unsaved(self) -> list[Record]:
-        """What changed, as records for the checkpoint."""
+        """What changed, as records for the checkpoint. None of these letters is sent before `saved` says that they are there."""
         unsaved, self._unsaved = self._unsaved, {}
+        self._saving.update(unsaved)
         return [(key.encode(), self._value(key)) for key in unsaved]
+
+    def saved(self) -> None:
+        """All that was taken is durable."""
+        self._saving.clear()
 
     @property
     def dirty(self) -> bool:

@@ -197,6 +197,7 @@ class Work:
         records = self.desk.take_unsaved()
         self.point("decided")
         await self._checkpoint.write(0, records)
+        self.desk.saved()
         self.point("saved")
         states = [each.state for each in self.desk.letters.values()]
         for state in ("waiting", "delivered", "dead"):

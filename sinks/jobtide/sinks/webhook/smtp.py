@@ -20,7 +20,7 @@ def message(receiver: Email, request: Request) -> EmailMessage:
     """The same request gives the same message, whenever it is sent; its id lets mail programs show it once."""
     out = EmailMessage()
     out["From"], out["To"] = receiver.sender, ", ".join(receiver.to)
-    out["Subject"] = request.subject.replace("\r", " ").replace("\n", " ")[:200]
+    out["Subject"] = " ".join(request.subject.split())[:200]  # a header takes no kind of line break, Unicode's neither
     out["Message-ID"] = f"<{request.id}@{receiver.sender.rpartition('@')[2]}>"
     out.set_content(request.body.decode())
     return out
@@ -36,15 +36,18 @@ async def send(receiver: Email, request: Request, allow: Sequence[Network] = ())
             return Answer(None, "refused: an address of a private, local or reserved network; see JOBTIDE_WEBHOOK_ALLOW")
         if receiver.tls == "none" and not all(allowed(each, allow) for each in found):
             return Answer(None, "refused: e-mail without TLS goes only to allowed networks")
-        await asyncio.wait_for(asyncio.to_thread(_send, receiver, message(receiver, request), addresses[0]), 3 * TIMEOUT_S)
+        refused = await asyncio.wait_for(asyncio.to_thread(_send, receiver, message(receiver, request), addresses[0]), 3 * TIMEOUT_S)
     except smtplib.SMTPResponseException as error:
         return Answer(None, f"SMTP {error.smtp_code}: {error.smtp_error!r}"[:300])
-    except (smtplib.SMTPException, OSError, TimeoutError) as error:
+    except (smtplib.SMTPException, OSError, TimeoutError, ValueError) as error:  # ValueError: what no message can say, UnicodeError too
         return Answer(None, f"{type(error).__name__}: {error}"[:300])
+    if refused:
+        return Answer(None, f"refused for {', '.join(sorted(refused))}: {next(iter(refused.values()))!r}"[:300])
     return Answer(250)
 
 
-def _send(receiver: Email, what: EmailMessage, address: str) -> None:
+def _send(receiver: Email, what: EmailMessage, address: str) -> dict[str, tuple[int, bytes]]:
+    """Returns the recipients that the server refused while it took the others."""
     context = ssl.create_default_context()
     if receiver.tls == "implicit":
         server: smtplib.SMTP = _ImplicitTls(receiver.host, context, timeout=TIMEOUT_S)
@@ -57,7 +60,7 @@ def _send(receiver: Email, what: EmailMessage, address: str) -> None:
             server.starttls(context=context)
         if receiver.username:
             server.login(receiver.username, receiver.password.get_secret_value())
-        server.send_message(what)
+        return server.send_message(what)
 
 
 class _ImplicitTls(smtplib.SMTP_SSL):
