@@ -41,6 +41,8 @@ def test_every_view_is_the_tenants(sql: str) -> None:
         "SELECT CAST(run_us AS Nullable(Float64)) / 1e6 AS s FROM executions WHERE queue IN ('a', 'b') LIMIT 5 BY queue",
         "SELECT 1 -- a comment; DROP TABLE x",
         "SELECT 'FORMAT; SETTINGS file(''x'')' AS words",
+        "SELECT 'größer \u200b “x”' AS `größe` FROM executions WHERE queue IN ('ä') AND (queue, job_id) IN (SELECT queue, job_id FROM events)",
+        "SELECT 1 /* größer */ FROM executions WHERE lower(queue) IN (lower('A'), job_class) OR run_us IN (1)",
     ],
 )
 def test_ordinary_questions_pass(sql: str) -> None:

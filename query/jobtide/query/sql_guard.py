@@ -78,6 +78,7 @@ def guarded(text: str, tenant: str | None) -> str:
     if len(text) > MAX_CHARS or "\x00" in text:
         raise Refused(Reason.TOO_LONG, f"more than {MAX_CHARS} characters, or a character 0")
     tree = _parsed(text)
+    _judge_characters(_tokens(text))
     if not isinstance(tree, exp.Select | exp.SetOperation):
         raise Refused(Reason.NOT_A_SELECT, "only SELECT (also with WITH and UNION) can be asked")
     if any(not select.expressions for select in tree.find_all(exp.Select)):
@@ -125,8 +126,19 @@ def _judge(tree: exp.Expression) -> None:
                 raise Refused(Reason.CLAUSE, f"{name.upper()} is not possible here")
         if isinstance(node, exp.In) and node.args.get("field") is not None:
             raise Refused(Reason.TABLE, "IN needs a list or a SELECT in brackets: a bare name would be a table")
+        if isinstance(node, exp.In) and len(node.expressions) == 1 and isinstance(_bare(node.expressions[0]), exp.Column | exp.Dot | exp.Identifier):
+            raise Refused(Reason.TABLE, "IN needs a list of values or a SELECT: one name, also in brackets, would be a table")
+        if isinstance(node, exp.Identifier) and any(c in node.name for c in "\\\"`\x00"):
+            raise Refused(Reason.SYNTAX, "names have no quotes and no backslashes in them")
         if isinstance(node, exp.DDL | exp.DML) and not isinstance(node, exp.Query):
             raise Refused(Reason.NOT_A_SELECT, "only SELECT can be asked")
+
+
+def _bare(node: exp.Expression) -> exp.Expression:
+    """Without brackets and aliases around it."""
+    while isinstance(node, exp.Paren | exp.Alias):
+        node = node.this
+    return node
 
 
 def _rename_ctes(tree: exp.Expression) -> set[str]:
@@ -169,11 +181,29 @@ def physical(view: str) -> str:
     return f"analyst_{view}"
 
 
+def _tokens(text: str) -> list[Token]:
+    try:
+        return list(sqlglot.tokenize(text, dialect=DIALECT))
+    except (SqlglotError, ValueError) as error:
+        raise Refused(Reason.SYNTAX, f"cannot be understood: {str(error)[:200]}") from None
+
+
+_QUOTED = (TokenType.STRING, TokenType.IDENTIFIER)
+
+
+def _judge_characters(tokens: list[Token]) -> None:
+    """What the parser takes for a letter can be a space or a quote to ClickHouse (U+200B, U+2018): then the two read different words."""
+    for token in tokens:
+        if token.token_type not in (*_QUOTED, TokenType.HEREDOC_STRING) and not token.text.isascii():
+            raise Refused(Reason.SYNTAX, f"{ascii(token.text)[:80]}: outside of quotes only ASCII can be used")
+
+
 def _judge_tokens(written: str) -> None:
     """The text that will be run, word by word: whatever the parser took something for."""
-    tokens = sqlglot.tokenize(written, dialect=DIALECT)
+    tokens = _tokens(written)
+    _judge_characters(tokens)
     for token, after in _pairs(tokens):
-        if token.token_type in (TokenType.STRING, TokenType.IDENTIFIER):
+        if token.token_type in _QUOTED:
             if token.token_type is TokenType.IDENTIFIER and after is not None and after.token_type is TokenType.L_PAREN:
                 raise Refused(Reason.FUNCTION, f"{token.text[:80]}: functions are named without quotes")
             continue
@@ -189,7 +219,7 @@ def _judge_tokens(written: str) -> None:
 def _callable(token: Token) -> bool:
     word = token.text
     if not (word[:1].isalpha() or word[:1] == "_"):
-        return True  # an operator or a bracket
+        return not any(c.isalnum() or c in "_$@\\" or ord(c) > 126 for c in word)  # an operator or a bracket, and nothing else
     lower = word.lower()
     return word.upper() in _BEFORE_BRACKET or word.upper() in _TYPES or lower in FUNCTIONS or _aggregate(lower)
 
