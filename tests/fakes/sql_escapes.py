@@ -63,7 +63,8 @@ ESCAPES = [
     "SELECT $$a$$ FROM system.one", "SELECT * FROM executions WHERE tenant = 'x' OR file('/x') = ''",
     "WITH RECURSIVE t AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM t) SELECT * FROM t", "SELECT * FROM cte_x",
     # what ClickHouse takes for a quote, and one name in brackets, which is a table to it
-    "SELECT \u2018, ' \u2019, file(\u2018/etc/passwd\u2019) -- '", "SELECT \u201c, ' \u201d, file(1) -- '", "SELECT 1 AS `a\\`, 2 AS ` FROM audit_log -- ` ",
+    "SELECT \u2018, ' \u2019, file(\u2018/etc/passwd\u2019) -- '", "SELECT \u201c, ' \u201d, file(1) -- '",
+    "SELECT 1 AS `a\\`, 2 AS ` FROM audit_log -- ` ",
     "SELECT 1 AS `a\\\\`", 'SELECT 1 AS "a\\", file(1) -- "', "SELECT 1 AS `a``, file(1)`", "SELECT 1 FROM executions WHERE job_id IN (audit_log)",
     "SELECT 1 FROM executions WHERE job_id IN ((audit_log))", "SELECT 1 NOT IN (jobtide.audit_log)", "SELECT 1 GLOBAL IN (job_executions)",
     "SELECT 1 IN (audit_log AS a)", "SELECT 1 IN (`audit_log`)", "SELECT 1 IN (executions)", "SELECT caf\u00e9 FROM executions",

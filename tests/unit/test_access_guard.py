@@ -12,7 +12,7 @@ import pytest
 from fastapi import Depends, FastAPI, Query, Request
 from jobtide.access.audit import COLUMNS
 from jobtide.access.caller import Role
-from jobtide.access.guard import REFUSED_PER_MINUTE, Access, caller_of, install, takes_tenant
+from jobtide.access.guard import REFUSED_PER_MINUTE, Access, _is_audited, caller_of, install, takes_tenant
 from jobtide.access.keyring import KeyFile
 from jobtide.access.keys import Key
 from jobtide.sinks.inserts import Insert
@@ -169,3 +169,14 @@ async def test_what_up_starts_gets_in(tmp_path: Path) -> None:
         assert (await client.get("/v1/rows", headers=bearer("u" * 63))).status_code == 401
     with pytest.raises(ConfigError, match="JOBTIDE_UP_KEY is too short"):
         load({}, up_key="short")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "audited"),
+    [
+        ("GET", "/v1/export/executions", True), ("HEAD", "/v1/export/events", True), ("POST", "/v1/query", True), ("DELETE", "/v1/silences/1", True),
+        ("GET", "/v1/overview", False), ("POST", "/v1/rules/check", False), ("POST", "/v1/events", False), ("GET", "/v1/jobs", False),
+    ],
+)  # fmt: skip
+def test_exports_questions_and_changes_are_written_down(method: str, path: str, audited: bool) -> None:
+    assert _is_audited(method, path) is audited

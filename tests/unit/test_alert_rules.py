@@ -67,6 +67,35 @@ def test_a_file_that_is_none_is_told_what_one_is(text: str, said: str) -> None:
     assert problems(text)[0].startswith(said)
 
 
+_LAUGHS = "a: &a [x, x]\n" + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (_LAUGHS + "rules: [{name: A, kind: *i}]", "aliases (*name) cannot be used"),
+        ("rules: &r [*r]", "aliases (*name) cannot be used"),
+        (f"rules: [{{name: A, {_THRESHOLD}, op: {'x' * 50_000}}}]", "xx…"),
+        (f"rules: [{{name: A, kind: {'x' * 50_000}}}]", "xx…"),
+        (f"rules: [{{name: {'x' * 50_000}, kind: ratio}}]", "field min_samples"),
+        (f"rules: [{{name: A, {_THRESHOLD}, for: {'x' * 50_000}}}]", "xx"),
+        (f"rules: [{{name: A, {_THRESHOLD}, {'x' * 900}: 1}}]", "there is none"),
+        (f"rules: [{{name: A, kind: 0x{'f' * 20_000}}}]", "too long to be shown"),
+        ("version: " + "9" * 50_000, "cannot read"),
+        ("version: 2026-99-99", "cannot read"),
+        ("version: !!bool x", "cannot read"),
+        ("version: !!timestamp x", "cannot read"),
+        ("[" * 5000, "nested too deeply"),
+        ("rules: [" + "7, " * 500 + "]", "number 200:"),
+    ],
+)  # fmt: skip
+def test_a_hostile_file_is_refused_in_few_words(text: str, said: str) -> None:
+    found = problems(text)
+    assert said in " ".join(found), found[0][:300]
+    assert all(len(each) < 1_000 for each in found)
+    assert len(found) <= 201
+
+
 def test_every_mistake_is_told_at_once() -> None:
     assert len(problems("rules: [{name: A, kind: ratio}, {name: B, kind: burn_rate, objective: 0.5, min_samples: 5}]")) == 4
     twice = "rules: [{name: B, kind: stuck}, {name: B, kind: stuck}]"

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from jobtide.access.oidc import Issuer
 
 CALLER = "jobtide.caller"
-AUDITED_READS = frozenset({"/v1/query", "/v1/export"})
+EXPORTS = "/v1/export/"
 REFUSED_PER_MINUTE = 60  # of one address, before it is not even told why
 REDIS_PATIENCE_S = 0.25
 MAX_TOKEN_CHARS = 16_384
@@ -189,7 +189,7 @@ def record(scope: Scope, caller: Caller, status: int, outcome: str) -> Record:
 
 
 def _is_audited(method: str, path: str) -> bool:
-    if path in AUDITED_READS:
+    if path == "/v1/query" or path.startswith(EXPORTS):
         return True
     return method not in ("GET", "HEAD", "OPTIONS") and path != policy.EVENTS and path not in policy.READING_POSTS
 

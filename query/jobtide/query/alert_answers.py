@@ -57,9 +57,12 @@ class Rules(BaseModel):
     in_use: list[InUse] = Field(description="What each partition's worker says it uses.")
 
 
+MAX_RULES_CHARS = 64 << 10
+
+
 class RulesText(BaseModel):
     model_config = ConfigDict(extra="forbid")
-    rules: str = Field(max_length=1 << 20, description="A rule file, YAML.")
+    rules: str = Field(max_length=MAX_RULES_CHARS, description="A rule file, YAML.")
 
 
 class Checked(BaseModel):
@@ -70,7 +73,7 @@ class Checked(BaseModel):
 class BacktestAsked(RulesText):
     """Rules, and the stretch of history to run them over."""
 
-    rules: str = Field("", max_length=1 << 20, description="A rule file, YAML; empty for the rules in use.")
+    rules: str = Field("", max_length=MAX_RULES_CHARS, description="A rule file, YAML; empty for the rules in use.")
     last: str = Field("24h", description="A duration back from what history is complete until; at most 31d.")
     tenant: str | None = Field(None, max_length=1024, description="Only this tenant.")
 

@@ -98,7 +98,7 @@ def router(settings: Settings, feed: AlertFeed, engine: Engine, now_us: Callable
         shown: list[dict[str, Any]] = []
         digest = ""
         try:
-            found = load_rules(text, file)
+            found = await asyncio.to_thread(load_rules, text, file)
             digest, shown = found.digest, [each.model_dump(by_alias=True, mode="json") for each in found.rules]
         except RulesError as error:
             problems = error.problems
@@ -113,7 +113,7 @@ def router(settings: Settings, feed: AlertFeed, engine: Engine, now_us: Callable
     async def check(asked: RulesText) -> Checked:
         """Changes nothing."""
         try:
-            return Checked(problems=[], rules=len(load_rules(asked.rules, "rules").rules))
+            return Checked(problems=[], rules=len((await asyncio.to_thread(load_rules, asked.rules, "rules")).rules))
         except RulesError as error:
             return Checked(problems=error.problems, rules=0)
 
@@ -122,7 +122,7 @@ def router(settings: Settings, feed: AlertFeed, engine: Engine, now_us: Callable
         """Episodes, messages per receiver, flaps, and what late events changed against the live transitions. Changes nothing."""
         text = asked.rules or _text(settings)[0]
         try:
-            load_rules(text, "rules")
+            await asyncio.to_thread(load_rules, text, "rules")
         except RulesError as error:
             raise wrong("rules", "; ".join(error.problems)[:2000]) from None
         try:
