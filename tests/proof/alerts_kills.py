@@ -17,7 +17,7 @@ from aiokafka import TopicPartition
 from jobtide.streams.agents.kafka import new_producer, new_reader
 from jobtide.streams.agents.ruling import STATUS_KEY
 from jobtide.streams.alerts.transitions import Transition, decode
-from jobtide.streams.folds.records import TICK, Record, Tick, encode
+from jobtide.streams.folds.records import TICK, Record, Tick, encode, panes_partition, parse_pane_key
 from jobtide.streams.settings import Settings
 from jobtide.streams.topics import ALERTS, PANES
 from msgspec import structs
@@ -44,7 +44,10 @@ async def _run(kills: int, length_s: int, servers: Servers) -> Figures:
     rule_file = servers.directory / f"{installation.prefix}rules.yaml"
     rule_file.write_text(RULES)
     settings = Settings(broker=servers.broker, topic_prefix=installation.prefix, partitions=PARTITIONS)
-    logs = {p: [each for record in random_log(SEED + p, 40, length_s, prefix=f"p{p}") for each in _both(record)] for p in range(PARTITIONS)}
+    logs = {
+        p: [each for record in random_log(SEED + p, 40 * PARTITIONS, length_s, prefix=f"p{p}") if _at_home(record, p) for each in _both(record)]
+        for p in range(PARTITIONS)
+    }
     random, done = Random(SEED), asyncio.Event()
     async with Fleet(installation, RULER) as fleet:
         for name in ("ruler0", "ruler1"):
@@ -74,6 +77,11 @@ async def _run(kills: int, length_s: int, servers: Servers) -> Figures:
         "seed": SEED, "SIGKILLs": kills, "restarts": restarts, "transitions": len(wanted), "sent again": len(found) - len(once),
         "wrong": wrong[:10], "passed": not wrong and len(wanted) > 100 and restarts >= kills,
     }  # fmt: skip
+
+
+def _at_home(record: Record, partition: int) -> bool:
+    """Whether a partition has to believe it: what is of another one's series it ignores."""
+    return record[0][:1] == TICK or panes_partition(parse_pane_key(record[0])[3], PARTITIONS) == partition
 
 
 def _both(record: Record) -> list[Record]:

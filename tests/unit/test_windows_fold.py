@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from jobtide.streams.events import Kind
+from jobtide.streams.folds.notices import Notice
 from jobtide.streams.folds.panes import Pane
-from jobtide.streams.folds.records import Record, Tick, encode
+from jobtide.streams.folds.records import Record, Tick, encode, panes_partition
+from jobtide.streams.folds.watch import Watched, WatchRecord
 from jobtide.streams.snapshots import HotWrite, ProgressSnapshot, SeriesSnapshot
 from jobtide.streams.windows import WindowFold
 
@@ -229,3 +232,24 @@ def test_a_watermark_that_jumps_over_years_costs_what_there_is() -> None:
     log.read(finished(MINUTE_S), finished(MINUTE_S, size_s=60), at(MINUTE_S + 61))
     far_s = MINUTE_S + 10 * 365 * 86_400
     assert finished_in(series(log.read(finished(far_s - 1, 2), at(far_s)))) == [2, 0, 0, 0]
+
+
+def test_what_belongs_to_another_partition_changes_nothing() -> None:
+    """From before `panes_partition` went by the queue: the series' own partition tells it, two would write the same fields."""
+    home = panes_partition(SERIES, 8)
+    fold, own = WindowFold((home + 1) % 8, partitions=8), WindowFold(home, partitions=8)
+    name = SERIES.split(b"\x1f")
+    watched = Watched(SERIES, "job-1", 1, "w1", True, (MINUTE_S - 3600) * SECOND_US, MINUTE_S * SECOND_US, gone="silent")
+    records: list[Record] = [
+        finished(MINUTE_S, running=3).record(),
+        Count(0, SERIES, 2, 4, 5).record(),
+        (b"w\x1f0\x1f" + b"\x1f".join(name[:4]), encode((1, Notice(Kind.WORKER_HEARTBEAT, MINUTE_S * SECOND_US, {})))),
+        (b"q\x1f0\x1f" + b"\x1f".join(name[:4]) + b"\x1fsize", encode((1, Notice(Kind.QUEUE_SNAPSHOT, MINUTE_S * SECOND_US, {"waiting": 3})))),
+        (b"x\x1f0", encode(WatchRecord(1, [watched], {SERIES: 7}))),
+        at(MINUTE_S + 2).record(),
+    ]
+    for each in (fold, own):
+        each.fold([key for key, _ in records], [value for _, value in records], range(len(records)))
+    assert {write.kind for write in own.take_changes()} == {"series", "stuck", "workers", "queues", "progress"}
+    assert {write.kind for write in fold.take_changes()} == {"progress"}
+    assert not list(fold.all_series()) and not list(fold.stuck_attempts())

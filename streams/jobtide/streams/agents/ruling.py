@@ -20,7 +20,7 @@ from jobtide.streams.agents.kafka import new_reader
 from jobtide.streams.agents.rules_file import RulesFile
 from jobtide.streams.agents.stage import end_process
 from jobtide.streams.alerts.partition import RuledPartition
-from jobtide.streams.alerts.saved import Restorer
+from jobtide.streams.alerts.saved import Restorer, save
 from jobtide.streams.alerts.transitions import Transition, encode
 from jobtide.streams.checkpoint.log import CheckpointLog, Lost
 from jobtide.streams.folds.records import Record
@@ -29,6 +29,7 @@ from jobtide.streams.topics import ALERT_STATE, ALERTS
 from prometheus_client import Counter, Gauge
 
 LOOK_S = 1.0
+MOST_UNSAVED = 10_000  # hours of long totals, some 350 bytes each, that a replay gathers: one batch holds 15 MiB
 STATUS_KEY = b"rules\x1f"  # beside the alerts, by fingerprint, a partition's owner tells which rules it uses
 TRANSITIONS = Counter("jobtide_alert_transitions", "Transitions of alerts.", ["state", "severity"])
 FIRING = Gauge("jobtide_alerts_firing", "Alerts that fire now, of this worker's partitions.")
@@ -56,12 +57,36 @@ class Ruling:
         restorers = {p: Restorer() for p in partitions}
         await checkpoints.recover(partitions, lambda p, key, value: restorers[p].load(key, value))
         self._checkpoints, self._told = checkpoints, {}
-        rules = self.file.current.rules
-        return {p: RuledPartition(p, self.settings.partitions, rules, restorers[p]) for p in partitions}
+        rules, count = self.file.current.rules, self.settings.partitions
+        return {p: RuledPartition(p, count, rules, restorers[p], count) for p in partitions}
 
-    def begin_anew(self, partition: int) -> RuledPartition:
-        """Without what was saved."""
-        return RuledPartition(partition, self.settings.partitions, self.file.current.rules)
+    async def begin_anew(self, partition: int, old: RuledPartition) -> RuledPartition:
+        """Without what was saved: its alerts end, and it is taken out of the checkpoint; if that is cut short, the next owner does it again."""
+        count = self.settings.partitions
+        new = RuledPartition(partition, count, self.file.current.rules, partitions=count)
+        new.evaluator.succeed(old.evaluator)
+        new.fold.triage.baselines = old.fold.triage.baselines  # what classes have taught is true whatever the log
+        transitions, new.evaluator.transitions = new.evaluator.transitions, []
+        await self._out(partition, transitions, save(new.evaluator, [])[:-1])  # not yet where it stands: that is unknown
+        return new
+
+    async def while_replaying(self, partition: int, ruled: RuledPartition) -> None:
+        """Send and save what a long replay has decided before it is too much for one batch."""
+        if len(ruled.evaluator.unsaved_hours) > MOST_UNSAVED:
+            transitions, records = ruled.take()
+            await self._out(partition, transitions, records, at_once=len(records))
+
+    async def _out(self, partition: int, transitions: list[Transition], records: list[Record], at_once: int = MOST_UNSAVED) -> None:
+        """Like `say`, for a partition that is being taken over. `at_once`: so many records belong together."""
+        assert self._checkpoints is not None
+        try:
+            await self._send(transitions)
+            for first in range(0, len(records), max(1, at_once)):
+                await self._save(self._checkpoints, [(partition, records[first : first + at_once])])
+        except Lost as error:
+            end_process(str(error))
+        except KafkaError as error:
+            end_process(f"Kafka did not acknowledge alerts ({error!r})")
 
     def release(self) -> None:
         self.partitions, self._checkpoints = {}, None

@@ -57,7 +57,7 @@ class Stage2(Stage):
         ruled: dict[int, RuledPartition] = {}
         if self.ruling is not None:
             ruled = await self.ruling.take_over(partitions)
-        folds = {p: ruled[p].fold if p in ruled else WindowFold(p) for p in partitions}
+        folds = {p: ruled[p].fold if p in ruled else WindowFold(p, partitions=self.settings.partitions) for p in partitions}
         if self.baselines is not None and folds:
             await self.baselines.recover({p: fold.triage.baselines for p, fold in folds.items()})
         self._taught_s = {p: fold.triage.baselines.learned_s for p, fold in folds.items()}
@@ -84,7 +84,7 @@ class Stage2(Stage):
                 consumer.seek(tp, self._starts[tp.partition])
                 if tp.partition in ruled and ruled[tp.partition].evaluator.offset >= ends[tp] and not self.settings.broker_in_memory:
                     log.error("%s/%d ends before what the rules have seen: another log, they begin anew", topic, tp.partition)
-                    ruled[tp.partition] = self.ruling.begin_anew(tp.partition)  # type: ignore[union-attr]  # it made `ruled`
+                    ruled[tp.partition] = await self.ruling.begin_anew(tp.partition, ruled[tp.partition])  # type: ignore[union-attr]  # it made `ruled`
                     folds[tp.partition] = ruled[tp.partition].fold
                 if self._starts[tp.partition] == 0 and tp.partition in ruled and ruled[tp.partition].resumes_at_us is None:
                     ruled[tp.partition].watch_from_here()  # a new log: nothing of it is out of sight
@@ -95,6 +95,8 @@ class Stage2(Stage):
                     target = ruled[tp.partition].fold_records if tp.partition in ruled else folds[tp.partition].fold
                     target([r.key or b"" for r in records], [r.value for r in records], [r.offset for r in records])
                     count += len(records)
+                    if self.ruling is not None and tp.partition in ruled:
+                        await self.ruling.while_replaying(tp.partition, ruled[tp.partition])
                     await asyncio.sleep(0)
                 waiting = {tp for tp in waiting if await consumer.position(tp) < ends[tp]}
             for each in ruled.values():

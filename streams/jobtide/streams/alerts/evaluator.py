@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from jobtide.streams.alerts.compiled import SECOND_US, Compiled, Examples, Key, compile_rules
 from jobtide.streams.alerts.groups import Group
 from jobtide.streams.alerts.lifecycle import Instance, Verdict, step
-from jobtide.streams.alerts.long_totals import BUCKET_S, LongTotals
+from jobtide.streams.alerts.long_totals import BUCKET_S, HOUR_S, LongTotals
 from jobtide.streams.alerts.measures import Measured
 from jobtide.streams.alerts.model import BurnRate, Change, RuleBase
 from jobtide.streams.alerts.notices import FORGOTTEN_US, about_queue, about_worker
@@ -131,6 +131,17 @@ class Evaluator:
         if instance.state in ("pending", "firing"):
             state = "resolved" if instance.state == "firing" else "inactive"
             self.transitions.append(old.transition(key, state, Reason.RULE_REMOVED, instance.episode_us, self.second, None, 0))  # type: ignore[arg-type]
+
+    def succeed(self, old: Evaluator) -> None:
+        """Before the first record of another log: say that the alerts of the one before are over, and take out what was saved of it."""
+        self.removed.update(old.removed)
+        for compiled in old.rules:
+            for key, instance in compiled.instances.items():
+                old.orphan(compiled, key, instance)
+            self.removed.update({(compiled.id, key): None for key in (*compiled.instances, *compiled.last_s)})
+        self.transitions, old.transitions = old.transitions, []
+        self.unsaved_hours.update({(name, start // HOUR_S): None for name, totals in old.totals.items() for start in totals.buckets})
+        self.unsaved_first.update(dict.fromkeys(old.first_s))
 
     def start(self) -> None:
         """After the fold and what was saved stand at the same offset: go on from there."""

@@ -19,8 +19,8 @@ from jobtide.streams.windows.fold import WindowFold
 class RuledPartition:
     """`fold` is the windows, for whoever publishes them. Without `saved` nothing is watched before `watch_from_here`."""
 
-    def __init__(self, partition: int, sources: int, rules: Sequence[RuleBase], saved: Restorer | None = None) -> None:
-        self.fold = WindowFold(partition, sources)
+    def __init__(self, partition: int, sources: int, rules: Sequence[RuleBase], saved: Restorer | None = None, partitions: int = 0) -> None:
+        self.fold = WindowFold(partition, sources, partitions)
         self.evaluator = Evaluator(rules, self.fold)
         self._watched = False
         self._saved_offset = -1

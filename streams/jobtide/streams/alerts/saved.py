@@ -37,6 +37,8 @@ def save(evaluator: Evaluator, ticks: list[Tick]) -> list[Record]:
     """What changed since the last call. `applied` comes last."""
     out: list[Record] = []
     rules = evaluator.rules
+    for id_, key in evaluator.removed:  # first: the same key may be of an alert that is there again
+        out += [(_key("i", id_, key), None), (_key("s", id_, key), None)]
     for index, key in evaluator.unsaved:
         instance = rules[index].instances.get(key)
         out.append((_key("i", rules[index].id, key), None if instance is None else encode((instance, rules[index].severity))))
@@ -47,8 +49,6 @@ def save(evaluator: Evaluator, ticks: list[Tick]) -> list[Record]:
         first_s = evaluator.first_s.get(key)
         out.append((_key("f", "", key), None if first_s is None else encode(first_s)))
     evaluator.unsaved_first = {}
-    for id_, key in evaluator.removed:
-        out += [(_key("i", id_, key), None), (_key("s", id_, key), None)]
     for name, hour in evaluator.unsaved_hours:
         totals = evaluator.totals.get(name)
         buckets = totals.hour(hour) if totals is not None else []

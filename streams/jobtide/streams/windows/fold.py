@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 from jobtide.streams.folds.notices import Notice
 from jobtide.streams.folds.panes import MINUTE_US, SECOND_US
-from jobtide.streams.folds.records import GAUGE, LEDGER, PANE, QUEUE, SEPARATOR, TICK, WATCH, WORKER, LedgerRecord, SeriesKey, Tick
+from jobtide.streams.folds.records import GAUGE, LEDGER, PANE, QUEUE, SEPARATOR, TICK, WATCH, WORKER, LedgerRecord, SeriesKey, Tick, panes_partition
 from jobtide.streams.folds.watch import WatchRecord
 from jobtide.streams.snapshots import HotWrite, QueueSnapshot, SnapshotKind, StuckAttempt, WorkerSnapshot
 from jobtide.streams.triage import Triage
@@ -41,10 +41,12 @@ class WindowFold:
 
     `sources`: how many source partitions there are. Until each has ticked, no window is told: one that is far behind
     must not be overlooked because its tick comes last. 0: believe the ticks seen so far.
+    `partitions`: how many partitions of job.panes there are. What belongs to another one is ignored: it lies here from the time of an older
+    rule of `panes_partition`, and its own partition tells it. 0: whatever comes belongs here.
     """
 
-    def __init__(self, partition: int, sources: int = 0) -> None:
-        self.partition = partition
+    def __init__(self, partition: int, sources: int = 0, partitions: int = 0) -> None:
+        self.partition, self._partitions = partition, partitions
         self._version = -1
         self._watermarks = Watermarks(partition, sources)
         self._at_us = 0  # the watermark of the windows: never goes back, whatever a source that turns up late says
@@ -86,6 +88,8 @@ class WindowFold:
     def _pane(self, key: bytes, value: bytes) -> None:
         _, size, start, source, name = key.split(_SEPARATOR, 4)
         series = self._series.get(name) or self._open(name)
+        if series is None:
+            return
         share = series.shares.get(source) or series.share(source)
         head = decode_head(value)
         if head.version >= share.version:
@@ -104,9 +108,15 @@ class WindowFold:
             series.ends_s = max(series.ends_s, self._rolling.second)  # kept an hour: older words must not be believed
             self._rolling.changed[series] = None
 
-    def _open(self, name: bytes) -> LiveSeries:
+    def _open(self, name: bytes) -> LiveSeries | None:
+        if not self._belongs(name):
+            return None
         series = self._series[name] = LiveSeries(name)
         return series
+
+    def _belongs(self, name: bytes) -> bool:
+        """Whether a series, worker, queue or ledger is one of this partition. Asked once for a series that is kept."""
+        return not self._partitions or name in self._series or panes_partition(name, self._partitions) == self.partition
 
     def _other(self, key: bytes, value: bytes) -> None:
         kind = key[:1]
@@ -114,10 +124,19 @@ class WindowFold:
             self._watermarks.fold(_decode_tick(value))
         elif kind == GAUGE:
             _, name_of_source, name = key.split(_SEPARATOR, 2)
-            share, head = (self._series.get(name) or self._open(name)).share(name_of_source), decode_head(value)
+            series = self._series.get(name) or self._open(name)
+            if series is None:
+                return
+            share, head = series.share(name_of_source), decode_head(value)
             if head.version >= share.version:
                 self._gauge(share, head)
-        elif kind == WORKER:
+        elif kind == WATCH:
+            self.triage.fold(int(key.split(_SEPARATOR, 1)[1]), self._own(_decode_watch(value)))
+        elif kind in (WORKER, QUEUE, LEDGER) and self._belongs(key.split(_SEPARATOR, 2)[2]):
+            self._board(kind, key, value)
+
+    def _board(self, kind: bytes, key: bytes, value: bytes) -> None:
+        if kind == WORKER:
             _, source, *parts = key.decode().split(SEPARATOR)
             self._workers.fold(int(source), tuple(parts), *_decode_notice(value))
             if self._watch is not None:
@@ -127,12 +146,18 @@ class WindowFold:
             self._queues.fold(int(source), tuple(parts), about, *_decode_notice(value))
             if self._watch is not None:
                 self._watch.heard("queues", tuple(parts))
-        elif kind == LEDGER:
+        else:
             now_us = self._watermarks.complete_until_us
             self._ledgers.fold(int(key.split(_SEPARATOR, 2)[1]), _decode_ledger(value), now_us)
 
-        elif kind == WATCH:
-            self.triage.fold(int(key.split(_SEPARATOR, 1)[1]), _decode_watch(value))
+    def _own(self, record: WatchRecord) -> WatchRecord:
+        """Without the attempts of other partitions' series."""
+        names = {watched.series for watched in record.watched} | record.left_out.keys()
+        others = {name for name in names if not self._belongs(name)}
+        if not others:
+            return record
+        watched = [each for each in record.watched if each.series not in others]
+        return WatchRecord(record.version, watched, {name: n for name, n in record.left_out.items() if name not in others})
 
     def _learn(self, series: LiveSeries, start_s: int, tally: Tally) -> None:
         self.triage.learn(series.name, start_s, tally.run_ok, tally.wait)
