@@ -3,6 +3,7 @@
 import base64
 import datetime
 import hmac
+import http.client
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from jobtide.access import oidc
+from jobtide.access.caller import Caller
 from jobtide.access.guard import Access
 from jobtide.streams.errors import ConfigError
 from jobtide.streams.settings import load
@@ -78,3 +81,38 @@ def test_an_issuer_needs_its_keys(tmp_path: Path) -> None:
         load({}, oidc_issuer=ISSUER, oidc_jwks="http://keys.example/jwks")
     with pytest.raises(ConfigError, match="is not a file with a JSON Web Key Set"):
         Access(load({}, oidc_issuer=ISSUER, oidc_jwks=str(tmp_path / "none")))
+
+
+NO_KEYS = [b"", b"{", b"[]", b"7", b'{"keys": 1}', b'{"keys": [1]}', b'{"keys": [{"kty": "RSA", "n": 1, "e": "AQAB"}]}', b"<html>", b"\xff"]
+
+
+@pytest.mark.parametrize("content", NO_KEYS)
+def test_a_file_without_keys_is_told_at_the_start(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "jwks.json").write_bytes(content)
+    with pytest.raises(ConfigError, match="is not a file with a JSON Web Key Set"):
+        Access(load({}, oidc_issuer=ISSUER, oidc_jwks=str(tmp_path / "jwks.json")))
+
+
+def test_an_issuer_that_sends_rubbish_is_asked_seldom_and_its_keys_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    login = Login(tmp_path)
+    issuer = oidc.Issuer(load({}, oidc_issuer=ISSUER, oidc_jwks=str(login.path)))
+    asked: list[str] = []
+    rubbish: list[bytes | Exception] = [*NO_KEYS, http.client.IncompleteRead(b""), OSError("away")]
+
+    def content(place: str) -> bytes:
+        asked.append(place)
+        said = rubbish[len(asked) - 1]
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+    monkeypatch.setattr(oidc, "_content", content)
+    clock = [oidc.time.monotonic()]
+    monkeypatch.setattr(oidc, "time", type("Clock", (), {"monotonic": staticmethod(lambda: clock[0])}))
+    clock[0] += 2 * oidc.KEPT_S
+    for number in range(len(rubbish)):
+        for kid in ("k1", "k2", "k1"):
+            found = issuer.find(login.token(kid=kid))
+            assert isinstance(found, Caller) is (kid == "k1"), (number, found)
+        assert len(asked) == number + 1
+        clock[0] += 2 * oidc.REFETCH_S

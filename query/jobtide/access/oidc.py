@@ -1,11 +1,13 @@
 """Bearer tokens of an OpenID Connect issuer, beside API keys: signature, times, issuer and audience, then two claims.
 
 Only asymmetric signatures count, so that the public keys cannot be used as a shared secret. The issuer's keys come from
-a file or a URL; an unknown key id leads to one more look, at most every REFETCH_S. Blocks: call it in a thread.
+a file or a URL; an unknown key id leads to one more look, at most every REFETCH_S.
+What cannot be read leaves the keys as they were. Blocks: call it in a thread.
 """
 
 from __future__ import annotations
 
+import http.client
 import logging
 import threading
 import time
@@ -27,6 +29,8 @@ KEPT_S = 3600.0
 LEEWAY_S = 30
 FETCH_S = 5.0
 MAX_JWKS_BYTES = 1 << 20
+# Out of reach, or not a JSON Web Key Set, whatever it is instead.
+_UNUSABLE = (OSError, ValueError, AttributeError, TypeError, LookupError, http.client.HTTPException, jwt.PyJWTError)
 _ROLES = (Role.ADMIN, Role.OPERATOR, Role.VIEWER)  # highest first; an ingest key is never a person
 
 
@@ -39,10 +43,11 @@ class Issuer:
         self._lock = threading.Lock()
         self._keys: dict[str, Any] = {}
         self._fetched_s: float | None = None
+        self._tried_s: float | None = None
         if not settings.oidc_jwks.startswith(("https://", "http://")):
             try:
                 self._fetch()
-            except (OSError, jwt.PyJWTError) as error:
+            except _UNUSABLE as error:
                 raise ConfigError(f"JOBTIDE_OIDC_JWKS: {settings.oidc_jwks} is not a file with a JSON Web Key Set: {error}") from None
 
     def find(self, token: str) -> Caller | Refusal:
@@ -83,16 +88,17 @@ class Issuer:
 
     def _key(self, kid: str) -> Any:
         with self._lock:
-            age_s = None if self._fetched_s is None else time.monotonic() - self._fetched_s
-            if age_s is None or age_s > KEPT_S or (kid not in self._keys and age_s > REFETCH_S):
+            now_s = time.monotonic()
+            wanted = self._fetched_s is None or now_s - self._fetched_s > KEPT_S or kid not in self._keys
+            if wanted and (self._tried_s is None or now_s - self._tried_s > REFETCH_S):
                 try:
                     self._fetch()
-                except (OSError, jwt.PyJWTError) as error:
-                    self._fetched_s = time.monotonic()
+                except _UNUSABLE as error:
                     log.warning("the issuer's keys are out of reach", extra={"jwks": self._settings.oidc_jwks, "reason": str(error)})
             return self._keys.get(kid)
 
     def _fetch(self) -> None:
+        self._tried_s = time.monotonic()
         found = jwt.PyJWKSet.from_json(_content(self._settings.oidc_jwks).decode("utf-8", "replace"))
         self._keys = {key.key_id or "": key for key in found.keys if key.key_type != "oct"}
         self._fetched_s = time.monotonic()

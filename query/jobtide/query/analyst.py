@@ -2,7 +2,8 @@
 
 The second wall behind `sql_guard`: what gets past the parser still meets a client that can neither write nor change its limits, and a filter on
 the tenant in every table with such a column. Blocking work runs in threads of its own, so that analysts wait for each other and not for them
-the dashboard. Results are whole rows as ClickHouse writes them: JSON, CSV, Parquet, Arrow are its own formats.
+the dashboard; exports run in others, a few at a time. Results are whole rows as ClickHouse writes them:
+JSON, CSV, Parquet, Arrow are its own formats.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,6 +31,7 @@ STORE = "ClickHouse"
 THREADS = 2
 MAX_WAITING = 8
 EXPORT_S = 600
+MAX_EXPORTS = 4
 CHUNK_BYTES = 1 << 18
 # That a query took too long, too much memory or too many rows is the analyst's business, not an outage.
 LIMITS = {
@@ -41,6 +44,10 @@ _TENANT_TABLES = "SELECT table FROM system.columns WHERE database = currentDatab
 
 class Failed(Exception):
     """ClickHouse would not answer this query: the message says why, for whoever wrote it."""
+
+
+class Busy(Exception):
+    """As many exports as there may be are under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +63,9 @@ class Analyst:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="analyst")
+        # Two threads for each export: one may still be reading when the other closes what it reads from.
+        self._export_threads = ThreadPoolExecutor(2 * MAX_EXPORTS, thread_name_prefix="export")
+        self._exports = threading.BoundedSemaphore(MAX_EXPORTS)
         self._waiting = 0
         self._tables: list[str] | None = None
 
@@ -67,22 +77,30 @@ class Analyst:
         """The same, written by ClickHouse in one of its formats."""
         return await self._run(self._formatted, sql, tenant, format_)
 
-    async def export(self, sql: str, tenant: str | None, format_: str, parameters: Mapping[str, Any]) -> AsyncIterator[bytes]:
-        """All rows of a question of ours, piece by piece. Raises Failed or Unavailable before the first piece; afterwards it breaks off."""
-        source = await self._run(self._opened, sql, tenant, format_, parameters)
+    async def export(self, sql: str, tenant: str | None, format_: str, parameters: Mapping[str, Any]) -> Pieces:
+        """All rows of a question of ours, piece by piece; to be closed by whoever gets it. Raises Busy, Failed or Unavailable before the first
+        piece; afterwards it breaks off."""
+        if not self._exports.acquire(blocking=False):
+            raise Busy(f"{MAX_EXPORTS} exports are under way already")
+        opening = self._export_threads.submit(self._opened, sql, tenant, format_, parameters)
+        try:
+            return Pieces(await asyncio.wrap_future(opening), self._export_threads, self._exports.release)
+        except BaseException as error:  # of a caller that has left too: then it is opened for nobody
+            opening.add_done_callback(self._unwanted)
+            if isinstance(error, ClickHouseError):
+                raise self._said(error) from error
+            raise
 
-        async def pieces() -> AsyncIterator[bytes]:
-            loop = asyncio.get_running_loop()
-            try:
-                while piece := await loop.run_in_executor(None, source.read, CHUNK_BYTES):
-                    yield piece
-            finally:
-                await loop.run_in_executor(None, source.close)
-
-        return pieces()
+    def _unwanted(self, opening: Future[Any]) -> None:
+        try:
+            if not opening.cancelled() and opening.exception() is None:
+                opening.result().close()
+        finally:
+            self._exports.release()
 
     def close(self) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)
+        self._export_threads.shutdown(wait=True)
 
     async def _run(self, call: Callable[..., T], *arguments: Any) -> T:
         if self._waiting >= MAX_WAITING:
@@ -146,6 +164,37 @@ class Analyst:
         if self._settings.clickhouse_url.startswith("chdb:"):
             return _Spooled(client, sql, format_, parameters)  # the embedded engine gives no stream
         return _Streamed(client, client.raw_stream(sql, parameters=dict(parameters), fmt=format_))
+
+
+class Pieces:
+    """An export under way. It holds a place among the exports until its source is closed."""
+
+    def __init__(self, source: Any, threads: ThreadPoolExecutor, release: Callable[[], None]) -> None:
+        self._source, self._threads, self._release = source, threads, release
+        self._closed = False
+
+    def __aiter__(self) -> Pieces:
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece: bytes = await asyncio.get_running_loop().run_in_executor(self._threads, self._source.read, CHUNK_BYTES)
+        if not piece:
+            raise StopAsyncIteration
+        return piece
+
+    def close(self) -> None:
+        """Waits for nothing, so that it can be called by whoever is being cancelled. Any number of times."""
+        if not self._closed:
+            self._closed = True
+            self._threads.submit(self._close)
+
+    def _close(self) -> None:
+        try:
+            self._source.close()
+        except Exception:
+            log.warning("an export's source could not be closed", exc_info=True)
+        finally:
+            self._release()
 
 
 class _Streamed:

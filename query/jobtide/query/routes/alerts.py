@@ -41,6 +41,7 @@ from jobtide.query.params import Name
 from jobtide.query.problems import Problem, wrong
 from jobtide.query.ranges import ParamError, duration_s
 from jobtide.query.readers import Unavailable
+from jobtide.query.single_flight import SingleFlight
 from jobtide.sinks.webhook.letters import read_letters
 from jobtide.sinks.webhook.payloads import status_page
 from jobtide.sinks.webhook.receivers import ReceiversFile, load_receivers
@@ -61,6 +62,7 @@ IdParam = Annotated[str, PathParameter(min_length=1, max_length=200, description
 
 def router(settings: Settings, feed: AlertFeed, engine: Engine, now_us: Callable[[], int]) -> APIRouter:
     routes = APIRouter(tags=["alerts"])
+    letters = SingleFlight(lambda: read_letters(settings))  # a whole topic: not once per request that waits for it
 
     @routes.get("/v1/alerts", summary="Alerts that fire or are pending, worst first")
     async def alerts(
@@ -174,7 +176,7 @@ def router(settings: Settings, feed: AlertFeed, engine: Engine, now_us: Callable
     ) -> Letters:
         """Delivered ones are shown for a day, dead ones for thirty."""
         feed.ready()
-        found = [each for each in (await read_letters(settings)).values() if state is None or each.state == state]
+        found = [each for each in (await letters.get()).values() if state is None or each.state == state]
         found.sort(key=lambda each: -each.number)
         return Letters(items=[_letter(each) for each in found[:limit]], truncated=len(found) > limit)
 
@@ -182,7 +184,7 @@ def router(settings: Settings, feed: AlertFeed, engine: Engine, now_us: Callable
     async def redeliver(letter_id: IdParam) -> LetterRow:
         """The same bytes under the same id."""
         feed.ready()
-        letter = (await read_letters(settings)).get(letter_id)
+        letter = (await letters.get()).get(letter_id)
         if letter is None or letter.state != "dead":
             raise Problem(404, f"there is no dead message {letter_id!r}; see /v1/notifications?state=dead")
         await feed.send("redeliver", letter_id, msgspec.json.encode({"at_ms": now_us() // 1000}))

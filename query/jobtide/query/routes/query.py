@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import StreamingResponse
-from jobtide.query.analyst import Analyst, Failed
+from jobtide.query.analyst import Analyst, Busy, Failed, Pieces
 from jobtide.query.engine import Engine
 from jobtide.query.params import Exported, Name
 from jobtide.query.problems import ParamFault, Problem, wrong
@@ -17,6 +17,7 @@ from jobtide.query.ranges import resolve
 from jobtide.query.sources import Sources
 from jobtide.query.sql_functions import AGGREGATES, FUNCTIONS
 from jobtide.query.sql_guard import VIEWS, Refused, guarded, physical
+from starlette.types import Receive, Scope, Send
 
 FORMATS = {"csv": ("CSVWithNames", "text/csv; charset=utf-8"), "ndjson": ("JSONEachRow", "application/x-ndjson")}
 FORMATS |= {"parquet": ("Parquet", "application/vnd.apache.parquet"), "arrow": ("ArrowStream", "application/vnd.apache.arrow.stream")}
@@ -28,6 +29,23 @@ ExportedView = Annotated[
     Literal["executions", "failed_executions", "rollups", "rollup_hours", "events"], Path(description="What to export: a view of analysts.")
 ]
 FILE = {"content": {media: {"schema": {"type": "string", "format": "binary"}} for _, media in FORMATS.values()}}
+
+
+BUSY_RETRY_S = 10
+
+
+class Download(StreamingResponse):
+    """An export on its way: closed whatever becomes of it, also if the client is gone before the first piece is asked for."""
+
+    def __init__(self, pieces: Pieces, media_type: str, headers: dict[str, str]) -> None:
+        super().__init__(pieces, media_type=media_type, headers=headers)
+        self._pieces = pieces
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._pieces.close()
 
 
 def router(sources: Sources, engine: Engine, analyst: Analyst) -> APIRouter:
@@ -77,7 +95,9 @@ def router(sources: Sources, engine: Engine, analyst: Analyst) -> APIRouter:
             pieces = await analyst.export(question(f"export_{view}"), selection.tenant, name, parameters)
         except Failed as failed:
             raise Problem(422, f"ClickHouse: {failed}") from failed
+        except Busy as busy:
+            raise Problem(429, f"{busy}: come back in {BUSY_RETRY_S} s", headers={"Retry-After": str(BUSY_RETRY_S)}) from busy
         headers = {"content-disposition": f'attachment; filename="{view}.{params.format}"'}
-        return StreamingResponse(pieces, media_type=media, headers=headers)
+        return Download(pieces, media, headers)
 
     return routes
