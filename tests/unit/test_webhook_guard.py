@@ -15,6 +15,7 @@ BLOCKED = [
     "100.64.0.1", "192.0.0.8", "192.0.2.1", "198.18.0.1", "198.51.100.7", "203.0.113.7", "224.0.0.1", "239.255.255.255", "240.0.0.1",
     "255.255.255.255", "192.88.99.1", "::", "::1", "::127.0.0.1", "::10.0.0.1", "::ffff:127.0.0.1", "::ffff:10.0.0.1",
     "::ffff:169.254.169.254", "::ffff:0:7f00:1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "64:ff9b::10.0.0.1", "64:ff9b:1::7f00:1",
+    "64:ff9b:1::808:808", "64:ff9b:1:7f00:0:100::",
     "2002:7f00:1::", "2002:a9fe:a9fe::1", "2002:c0a8:101::", "2001:0:7f00:1::", "fe80::1", "fe80::5efe:7f00:1", "fc00::1", "fd00:ec2::254",
     "fec0::1", "ff02::1", "2001:db8::1", "100::1", "2001:10::1", "3fff::1", "5f00::1",
 ]  # fmt: skip
@@ -162,3 +163,15 @@ async def test_an_allowed_receiver_gets_the_bytes_the_headers_and_its_own_host(m
         head, _, body = trap.requests[0].partition(b"\r\n\r\n")
         assert head.startswith(b"POST /a?b=c HTTP/1.1") and b"host: hooks.test:" in head.lower() and b"webhook-id: msg_1" in head.lower()
         assert body == b'{"x":1}'
+
+
+async def test_a_name_beyond_ascii_is_looked_up_checked_and_connected_to_in_one_form() -> None:
+    asked: list[str] = []
+
+    async def look(host: str, port: int) -> Sequence[str]:
+        asked.append(host)
+        return ["127.0.0.1"]
+
+    async with Trap() as trap:
+        answer = await http.post(f"http://bücher.test:{trap.port}/", b"{}", {}, LOOPBACK, look)
+        assert (answer.status, answer.error, asked) == (204, "", ["xn--bcher-kva.test"])

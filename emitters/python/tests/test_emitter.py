@@ -165,6 +165,37 @@ def test_a_file_turns_it_off_and_on_without_a_restart(
     assert {event["seq"] for event in memory.of("queue.snapshot")} == {0, 1}  # no hole: nothing was numbered
 
 
+def test_a_file_that_cannot_be_looked_for_is_not_there(memory: MemoryTransport, no_errors: None) -> None:
+    for path in ("/" + "x" * 5000, "a\0b"):
+        emitter = jobtide_emitter.configure(make_transport=lambda: memory, linger_ms=0, off_file=path)
+        emitter.emit("queue.snapshot.v1", {"system": "cron", "queue": "q", "ready": 1}, partitionkey="default/cron/q/q")
+        assert emitter.flush(5000)
+    assert len(memory.of("queue.snapshot")) == 2
+
+
+@pytest.mark.parametrize("end", ["end_worker", "close"])
+def test_all_waits_of_an_end_have_one_deadline(end: str, memory: MemoryTransport, monkeypatch: pytest.MonkeyPatch) -> None:
+    emitter = jobtide_emitter.configure(make_transport=lambda: memory, linger_ms=0, flush_timeout_ms=200)
+    emitter.worker("cron", "w", ["q"], 1, held=list)
+    emitter.emit("queue.snapshot.v1", {"system": "cron", "queue": "q", "ready": 1}, partitionkey="default/cron/q/q")
+    assert emitter.flush(5000)
+    waits: list[float] = []
+
+    class Children:
+        """They take all the time that there is."""
+
+        is_child = False
+
+        def drain(self, timeout_s: float) -> None:
+            waits.append(timeout_s)
+            time.sleep(timeout_s)
+
+    monkeypatch.setattr(emitter, "_relay", Children())
+    monkeypatch.setattr(emitter._flusher, "flush", lambda timeout_s: waits.append(timeout_s) or True)
+    getattr(emitter, end)()
+    assert waits == [0.2, 0, 0]
+
+
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 

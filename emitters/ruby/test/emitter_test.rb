@@ -52,6 +52,20 @@ class EmitterTest < Minitest::Test
     assert_equal(["parent"], flushed.map { |event| event["subject"] })
   end
 
+  def test_all_waits_of_an_end_have_one_deadline
+    { end_worker: [0.2, 0.0], close: [0.2, 0.0, 0.0] }.each do |how, wanted|
+      made = emitter(flush_timeout_ms: 200)
+      made.worker("sidekiq", "w", queues: ["q"], concurrency: 1) { [] }
+      flushed
+      waits = []
+      flusher = made.instance_variable_get(:@flusher)
+      flusher.define_singleton_method(:drain) { |seconds| waits << seconds && sleep(seconds) } # all the time that there is
+      flusher.define_singleton_method(:flush) { |seconds| waits << seconds }
+      made.public_send(how)
+      assert_equal wanted, waits, how.to_s
+    end
+  end
+
   def test_a_fork_that_says_nothing_closes_nothing
     made = emitter(linger_ms: 10_000)
     made.job_enqueued(made.job("sidekiq", "q", "C", "parent"))

@@ -38,6 +38,10 @@ _site = guard.Site("emitter.put", lambda: None)
 guard.sites[_site.name] = _site
 
 
+def _left_ms(deadline: float) -> int:
+    return max(0, int((deadline - time.monotonic()) * 1000))
+
+
 class Emitter(JobEvents):
     """One per process; `jobtide_emitter.emitter()` returns it. No method raises or waits, but `flush` and `close`."""
 
@@ -154,11 +158,13 @@ class Emitter(JobEvents):
         if worker is None or not self.enabled:
             return
         self._flusher.beats.remove(worker.beat)
+        limit_s = self.settings.flush_timeout_ms / 1000
+        deadline = time.monotonic() + limit_s
         if self._relay is not None:
-            self._relay.drain(self.settings.flush_timeout_ms / 1000)
-        if self.flush() and self._flusher.connected:
+            self._relay.drain(limit_s)
+        if self.flush(_left_ms(deadline)) and self._flusher.connected:
             worker.end()
-            self.flush()
+            self.flush(_left_ms(deadline))
 
     def flush(self, timeout_ms: int | None = None) -> bool:
         """Waits until everything emitted so far has been acknowledged, or is in the spool. False when that did not happen
@@ -183,11 +189,11 @@ class Emitter(JobEvents):
         self._flusher.beats.clear()
         if self._watch is not None:
             self._watch.stop()
-        if self.flush(limit_ms) and self._flusher.connected:
+        if self.flush(_left_ms(deadline)) and self._flusher.connected:
             if self._worker is not None:
                 self._worker.end()
             self._statistics.say(clean=True)
-            self.flush(max(0, int((deadline - time.monotonic()) * 1000)))
+            self.flush(_left_ms(deadline))
         self.enabled = False
         stopped = self._flusher.stop(max(0.0, deadline - time.monotonic()))
         if self._spool is not None:

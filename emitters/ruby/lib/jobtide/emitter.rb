@@ -101,9 +101,11 @@ module Jobtide
       worker = @worker
       @worker = nil
       @flusher.beats.reject! { |beat| beat.receiver.equal?(worker) }
-      @flusher.drain(@settings.flush_timeout_ms / 1000.0)
+      limit_s = @settings.flush_timeout_ms / 1000.0
+      deadline = Moments.monotonic_s + limit_s
+      @flusher.drain(limit_s)
       worker.end
-      flush
+      flush(left_ms(deadline))
     end
 
     # The last statistics of a process that is about to end without saying so; what comes after them is told too.
@@ -125,10 +127,10 @@ module Jobtide
       deadline = Moments.monotonic_s + (timeout_ms / 1000.0)
       @flusher.beats.clear
       @flusher.drain(timeout_ms / 1000.0)
-      if flush(timeout_ms)
+      if flush(left_ms(deadline))
         @worker&.end
         @statistics.say(clean: true)
-        flush([((deadline - Moments.monotonic_s) * 1000).to_i, 0].max)
+        flush(left_ms(deadline))
       end
       @enabled = false
       @flusher.stop([deadline - Moments.monotonic_s, 0.05].max)
@@ -167,6 +169,10 @@ module Jobtide
     end
 
     private
+
+    def left_ms(deadline)
+      [((deadline - Moments.monotonic_s) * 1000).to_i, 0].max
+    end
 
     # Whether this process has an epoch of its own here: false when off, and in a fork that has said nothing yet.
     def ours?

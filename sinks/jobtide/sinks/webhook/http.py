@@ -68,7 +68,8 @@ async def checked(url: str, allow: Sequence[Network], look: Lookup = look_up) ->
     if (refusal := refuse_url(url)) is not None:
         raise _Refused(refusal)
     parsed = URL(url)
-    host, port = parsed.host or "", parsed.port or 0
+    # As aiohttp asks the resolver for it: a name with letters beyond ASCII in its ASCII form.
+    host, port = parsed.raw_host or "", parsed.port or 0
     addresses = list(await look(host, port))
     if (refusal := refuse_endpoint(parsed.scheme, port, addresses, allow)) is not None:
         raise _Refused(refusal)
@@ -93,7 +94,7 @@ async def post(
 
 async def _post(parsed: URL, addresses: list[str], body: bytes, headers: Mapping[str, str], tls: ssl.SSLContext | None) -> Answer:
     # A literal address is connected to as it is: it was what `checked` looked at.
-    resolver = _Pinned(parsed.host or "", addresses)
+    resolver = _Pinned(parsed.raw_host or "", addresses)
     more: dict[str, Any] = {"ssl": tls} if tls is not None else {}
     connector = aiohttp.TCPConnector(resolver=resolver, use_dns_cache=False, force_close=True, limit=1, **more)
     async with (
