@@ -253,3 +253,14 @@ def test_what_belongs_to_another_partition_changes_nothing() -> None:
     assert {write.kind for write in own.take_changes()} == {"series", "stuck", "workers", "queues", "progress"}
     assert {write.kind for write in fold.take_changes()} == {"progress"}
     assert not list(fold.all_series()) and not list(fold.stuck_attempts())
+
+
+def test_minutes_that_are_read_again_behind_the_watermark_teach_once() -> None:
+    """As after a restart: it is known how far the sources had come before the first pane is read."""
+    log = Log()
+    log.read(at(MINUTE_S + 600))
+    for minute in range(3):
+        log.read(finished(MINUTE_S + 60 * minute, 2, size_s=60), at(MINUTE_S + 600))
+    log.read(finished(MINUTE_S + 120, 5, size_s=60, version=2))  # a revision
+    known = log.fold.triage.baselines.by_series[SERIES]
+    assert (known.learned_s, sum(known.run.samples.values())) == (MINUTE_S + 120, 6)

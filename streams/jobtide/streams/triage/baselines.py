@@ -4,8 +4,8 @@ A sample counts for 30 to 60 days: there are two eras of 30 days, and the older 
 follows from the samples may grow at most twofold a day, so that one runaway that finished in the end does not silence its class; it may
 fall at once. A class begins under a ceiling of 20 minutes, so a nightly job of three hours is known after five nights.
 
-A minute teaches once, when it closes: what comes later than the watermark changes the windows but no limit. How far a partition has learned
-is saved with its baselines, so that what stage 2 reads again after a restart teaches nothing twice.
+A minute teaches once, when it closes, or when it is first heard of after that: what revises it changes the windows but no limit. How far a
+partition has learned is saved with its baselines, so that what stage 2 reads again after a restart teaches nothing twice.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class Rolling:
         self.seconds = Shelf()
         self.minutes = Shelf()
         self.changed: dict[LiveSeries, None] = {}
-        self.on_minute: Callable[[LiveSeries, int, Tally], None] | None = None  # told of each whole minute, once, as it enters
+        self.on_minute: Callable[[LiveSeries, int, Tally], None] | None = None  # told of each whole minute, once
         self._opened: dict[LiveSeries, None] = {}  # those with anything in the open minute
         self.watch: Watch | None = None
 
@@ -34,6 +34,8 @@ class Rolling:
         """Bring late revisions into the windows that hold their pane."""
         for start_s, series, before, now in self.minutes.take_revised():
             self.changed[series] = None
+            if self.on_minute is not None and not any(before.counts):  # it never entered: after a restart, most come behind the watermark
+                self.on_minute(series, start_s, now)
             if self.watch is not None:
                 self.watch.minute(start_s, series, before, now)
             for tally in self._long(series, start_s):
