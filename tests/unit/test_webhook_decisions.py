@@ -12,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jobtide.sinks.webhook import signing
 from jobtide.sinks.webhook.desk import Desk
-from jobtide.sinks.webhook.grouping import Group, due, is_news, take
+from jobtide.sinks.webhook.grouping import MOST_HELD, MOST_TOLD, Group, Notification, due, is_news, take
 from jobtide.sinks.webhook.payloads import requests, status_page
 from jobtide.sinks.webhook.receivers import ReceiversFile, load_receivers
 from jobtide.sinks.webhook.retrying import DELAYS_MS, JITTER, OPENS_AFTER, Breaker, Outcome, decide
-from jobtide.sinks.webhook.silences import Inhibition, Silence, inhibited, silenced
+from jobtide.sinks.webhook.silences import Inhibition, Inhibitors, Silence, silenced
 from jobtide.streams.alerts.transitions import State, Transition, fingerprint, transition_id
+from jobtide.streams.checkpoint.log import MAX_BATCH_BYTES
 from jobtide.streams.errors import ConfigError
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
@@ -108,12 +109,16 @@ def test_a_silence_is_of_labels_rule_and_severity_and_ends() -> None:
 
 
 def test_a_critical_alert_inhibits_the_warning_of_the_same_series_only() -> None:
-    rules = ReceiversFile().inhibitions()
     critical = alert("firing", 1, rule="C", severity="critical")
-    assert inhibited(alert("firing", 2), [critical], rules) == critical.fingerprint
-    assert inhibited(alert("firing", 2, queue="other"), [critical], rules) == ""
-    assert inhibited(critical, [critical, alert("firing", 2)], rules) == ""
-    assert inhibited(alert("firing", 2), [critical], [Inhibition({"rule": "X"}, {}, [])]) == ""
+    ours = Inhibitors(ReceiversFile().inhibitions())
+    for each in (critical, alert("firing", 2)):
+        ours.add(each)
+    assert ours.of(alert("firing", 2)) == critical.fingerprint
+    assert ours.of(alert("firing", 2, queue="other")) == ""
+    assert ours.of(critical) == ""
+    ours.remove(critical)
+    assert ours.of(alert("firing", 2)) == ""
+    assert Inhibitors([Inhibition({"rule": "X"}, {}, [])]).of(alert("firing", 2)) == ""
 
 
 # -- grouping
@@ -131,18 +136,24 @@ def held(_: Transition) -> bool:
     return True
 
 
+def only(*asked: Any) -> Notification | None:
+    found = due(*asked)
+    assert len(found) <= 1
+    return found[0] if found else None
+
+
 def test_the_first_alert_is_told_at_once_the_next_after_the_interval_and_again_after_the_repeat() -> None:
     one, other = alert("firing", 1), alert("firing", 2, job_class="Other")
     g = group()
     take(g, one, free)
-    first = due(g, 10, free)
+    first = only(g, 10, free)
     assert first is not None and first.transitions == [one]
     take(g, other, free)
-    assert due(g, 200_000, free) is None
-    second = due(g, 300_010, free)
+    assert only(g, 200_000, free) is None
+    second = only(g, 300_010, free)
     assert second is not None and second.transitions == [other]
-    assert due(g, 300_011, free) is None
-    again = due(g, 300_010 + 14_400_000, free)
+    assert only(g, 300_011, free) is None
+    again = only(g, 300_010 + 14_400_000, free)
     assert again is not None and again.repeat and again.transitions == [one, other]
     assert len({first.id, second.id, again.id}) == 3
 
@@ -151,23 +162,48 @@ def test_what_fired_and_resolved_within_the_interval_is_told_whole_and_in_order(
     g, story = group(sent_ms=1), [alert("firing", 1), alert("resolved", 5, episode_s=1), alert("firing", 9), alert("resolved", 12, episode_s=9)]
     for each in story:
         take(g, each, free)
-    told = due(g, 300_001, free)
+    told = only(g, 300_001, free)
     assert told is not None and told.transitions == story and g.over
 
 
 def test_what_was_silenced_until_it_resolved_is_never_told_and_what_still_fires_is_told_later() -> None:
     g = group()
     take(g, alert("firing", 1), held)
-    assert due(g, 10, held) is None
+    assert only(g, 10, held) is None
     take(g, alert("resolved", 5, episode_s=1), held)
-    assert due(g, 10, free) is None and g.over
+    assert only(g, 10, free) is None and g.over
     take(g, alert("firing", 9), held)
-    assert due(g, 20, held) is None
-    told = due(g, 30, free)
+    assert only(g, 20, held) is None
+    told = only(g, 30, free)
     assert told is not None and [each.state for each in told.transitions] == ["firing"]
     take(g, alert("resolved", 12, episode_s=9), held)  # they heard that it fires: they hear that it is over
-    told = due(g, 400_000, held)
+    told = only(g, 400_000, held)
     assert told is not None and [each.state for each in told.transitions] == ["resolved"]
+
+
+def test_whether_an_alert_is_held_is_asked_only_when_it_is_time_to_tell() -> None:
+    asked: list[Transition] = []
+
+    def ask(each: Transition) -> bool:
+        asked.append(each)
+        return False
+
+    g = group(sent_ms=1000)
+    take(g, alert("firing", 1), free)
+    assert due(g, 1001, ask) == [] and not asked
+    assert len(due(g, 301_000, ask)) == 1 and len(asked) == 1
+
+
+def test_a_storm_is_told_whole_in_order_in_parts_and_so_is_its_repeat() -> None:
+    g, storm = group(), [alert("firing", n, job_class=f"C{n}") for n in range(1, 2 * MOST_TOLD + 51)]
+    for each in storm:
+        take(g, each, free)
+    parts = due(g, 10, free)
+    assert [len(each.transitions) for each in parts] == [MOST_TOLD, MOST_TOLD, 50]
+    assert [each for part in parts for each in part.transitions] == storm and len({each.id for each in parts}) == 3
+    again = due(g, 10 + 14_400_000, free)
+    assert [(len(each.transitions), each.repeat) for each in again] == [(MOST_TOLD, True), (MOST_TOLD, True), (50, True)]
+    assert len({each.id for each in (*parts, *again)}) == 6
 
 
 def test_a_record_that_comes_again_is_not_news() -> None:
@@ -305,3 +341,67 @@ def test_a_letter_is_sent_only_when_its_intent_is_durable_not_while_it_is_being_
     ours.saved()
     second = ours.next_letter("ops", 1001)
     assert second is not None and second.number == 1
+
+
+def test_what_one_save_holds_is_bounded_and_nothing_is_lost_by_it() -> None:
+    ours, asked = desk(), 3 * MOST_HELD
+    biggest, read = 0, 0
+    storm = [alert("firing", 10, job_class=f"{n}" + "x" * 2000) for n in range(asked)]
+    heard: list[str] = []
+    for now_ms in range(1000, 1100):
+        while read < asked:
+            ours.read(0, read, storm[read], now_ms, stale=False)
+            read += 1
+            if ours.heavy:
+                break
+        before = set(ours.letters)
+        told(ours, now_ms)
+        heard += [name for id_ in ours.letters.keys() - before for name in ours.letters[id_].request.about]
+        biggest = max(biggest, sum(len(key) + len(value or b"") for key, value in ours.take_unsaved()))
+        ours.saved()
+    for now_ms in (400_000, 400_001, 400_002, 400_003, 400_004):
+        before = set(ours.letters)
+        told(ours, now_ms)
+        heard += [name for id_ in ours.letters.keys() - before for name in ours.letters[id_].request.about]
+        biggest = max(biggest, sum(len(key) + len(value or b"") for key, value in ours.take_unsaved()))
+    assert biggest < MAX_BATCH_BYTES * 3 // 4
+    assert sorted(heard) == sorted(each.id for each in storm)
+    assert max(len(each.alerts) for each in ours.groups.values()) <= MOST_HELD
+
+
+def test_letters_to_a_disabled_receiver_are_dead_at_once_and_those_that_wait_for_it_too() -> None:
+    ours = desk()
+    for n, queue in enumerate(("a", "b", "c")):
+        ours.read(0, n, alert("firing", 10, queue=queue), 1000, stale=False)
+    told(ours, 1000)
+    ours.take_unsaved()
+    ours.saved()
+    first = ours.next_letter("ops", 1000)
+    assert first is not None
+    ours.note(first, decide(410, "", 1, None, 1000, 0.5), 1000)
+    ours.read(0, 3, alert("firing", 11, queue="d"), 1001, stale=False)
+    told(ours, 1001)
+    assert [(each.state, each.reason) for each in ours.letters.values()][3] == ("dead", "receiver disabled")
+    told(ours, 100_000)  # the next cleaning
+    assert {each.state for each in ours.letters.values()} == {"dead"}
+
+
+def test_letters_that_nobody_takes_do_not_wait_for_ever_but_one_redelivered_by_hand_does_not_die_of_its_age() -> None:
+    ours = desk()
+    ours.read(0, 0, alert("firing", 10), 1000, stale=False)
+    told(ours, 1000)
+    (letter,) = ours.letters.values()
+    week_ms = 7 * 86_400_000
+    told(ours, 1000 + week_ms)
+    assert letter.state == "waiting"
+    told(ours, 70_000 + week_ms)
+    assert (letter.state, letter.reason) == ("dead", "waited for seven days")
+    ours.command(f"redeliver\x1f{letter.request.id}", b'{"at_ms": %d}' % (80_000 + week_ms), 80_000 + week_ms)
+    told(ours, 200_000 + week_ms)
+    assert letter.state == "waiting"
+    other = desk("{name: new, kind: slack, url: https://8.8.8.8/x}, {name: ops, kind: slack, url: https://8.8.8.8/x}")
+    other.file = load_receivers("receivers: [{name: new, kind: slack, url: https://8.8.8.8/x}]", "r.yml", {})
+    for key, value in ours.take_unsaved():
+        other.load(key, value)
+    told(other, 300_000 + week_ms)
+    assert {(each.state, each.reason) for each in other.letters.values()} == {("dead", "receiver not in the file")}

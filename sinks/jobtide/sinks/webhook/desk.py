@@ -13,9 +13,9 @@ import msgspec
 from jobtide.sinks.webhook import grouping
 from jobtide.sinks.webhook.grouping import Group, Notification, Seen
 from jobtide.sinks.webhook.payloads import Request, requests
-from jobtide.sinks.webhook.receivers import ReceiversFile
+from jobtide.sinks.webhook.receivers import ReceiversFile, StatusPage
 from jobtide.sinks.webhook.retrying import Decision, Outcome
-from jobtide.sinks.webhook.silences import Silence, inhibited, labels_of, silenced
+from jobtide.sinks.webhook.silences import Inhibitors, Silence, labels_of, silenced
 from jobtide.streams.alerts.transitions import Transition
 from jobtide.streams.folds.records import SEPARATOR, Record
 
@@ -24,7 +24,11 @@ KEPT_DELIVERED_MS = DAY_MS
 KEPT_DEAD_MS = 30 * DAY_MS
 KEPT_SEEN_US = 8 * DAY_MS * 1000
 CLEAN_EVERY_MS = 60_000
+KEPT_WAITING_MS = 7 * DAY_MS  # due for so long and still not sent: nobody wants to hear of it any more
 MOST_LETTERS = 50_000  # waiting and dead; beyond it the oldest dead are let go
+MOST_TOLD = 200  # notifications that are decided at once
+HEAVY_BYTES = 4 << 20  # of changes: time to save them; one save has to fit into a batch of 15 MiB
+DISABLED = "receiver disabled"
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -52,7 +56,7 @@ class Desk:
 
     def __init__(self, file: ReceiversFile, public_url: str) -> None:
         self.file, self.public_url = file, public_url.rstrip("/")
-        self._inhibitions = file.inhibitions()
+        self._inhibitors = Inhibitors(file.inhibitions())
         self.positions: dict[int, int] = {}
         self.groups: dict[tuple[str, str], Group] = {}
         self.seen: dict[str, Seen] = {}
@@ -63,6 +67,7 @@ class Desk:
         self._next_number = 0
         self._unsaved: dict[str, None] = {}
         self._saving: set[str] = set()  # taken to be saved, but not saved yet
+        self._weight = 0  # about how many bytes the unsaved are
         self._cleaned_ms = 0
 
     # -- what comes in
@@ -75,16 +80,25 @@ class Desk:
             return
         print_ = transition.fingerprint
         self._unsaved[f"s{SEPARATOR}{print_}"] = None
-        if transition.state == "firing":
-            self.firing[print_] = transition
-            self._unsaved[f"f{SEPARATOR}{print_}"] = None
-        elif transition.state == "resolved" and self.firing.pop(print_, None) is not None:
-            self._unsaved[f"f{SEPARATOR}{print_}"] = None
+        size = len(_encode(transition))
+        self._weight += size
+        if transition.state in ("firing", "resolved"):
+            self._is_firing(print_, transition if transition.state == "firing" else None)
         if stale or transition.state not in ("firing", "resolved"):
             return
         for group in self._groups_of(transition, now_ms):
             grouping.take(group, transition, lambda each: self.held(each, now_ms))
-            self._touch(group)
+            self._touch(group, 2 * size)
+
+    def _is_firing(self, print_: str, transition: Transition | None) -> None:
+        before = self.firing.pop(print_, None)
+        if before is not None:
+            self._inhibitors.remove(before)
+        if transition is not None:
+            self.firing[print_] = transition
+            self._inhibitors.add(transition)
+        if transition is not None or before is not None:
+            self._unsaved[f"f{SEPARATOR}{print_}"] = None
 
     def _groups_of(self, transition: Transition, now_ms: int) -> list[Group]:
         print_ = transition.fingerprint
@@ -93,11 +107,24 @@ class Desk:
         labels, found = labels_of(transition), []
         for route, receiver in self.file.routes_of(transition, labels):
             key = ", ".join(f"{name}={labels[name]}" for name in route.group_by if name in labels)
+            key = self._with_room(receiver, key, print_)
             group = self.groups.get((receiver, key))
             if group is None:
                 group = self.groups[receiver, key] = Group(receiver, key, route.wait, route.interval, route.repeat, now_ms)
             found.append(group)
         return found
+
+    def _with_room(self, receiver: str, key: str, print_: str) -> str:
+        """The group of that key that knows the alert; or else the first, or its first continuation, that is not full."""
+        name, number, room = key, 1, ""
+        while (group := self.groups.get((receiver, name))) is not None:
+            if print_ in group.alerts:
+                return name
+            if not room and not group.full:
+                room = name
+            number += 1
+            name = f"{key} ({number})"
+        return room or name
 
     def command(self, key: str, value: bytes | None, now_ms: int) -> None:
         """A record of job.alert.commands: what people want. Read again from its beginning after every start."""
@@ -113,7 +140,7 @@ class Desk:
             letter = self.letters.get(rest)
             if letter is not None and letter.state == "dead" and at_ms > letter.ended_ms:
                 letter.state, letter.attempts, letter.next_ms, letter.reason = "waiting", 0, now_ms, "redelivered by hand"
-                self._unsaved[f"o{SEPARATOR}{rest}"] = None
+                self._changed(letter)
         elif kind == "enable":
             known = self.disabled.get(rest)
             if known is not None and at_ms > known.at_ms:
@@ -123,20 +150,30 @@ class Desk:
     # -- decisions
 
     def held(self, transition: Transition, now_ms: int) -> bool:
-        return bool(silenced(transition, self.silences.values(), now_ms) or inhibited(transition, self.firing.values(), self._inhibitions))
+        return bool(silenced(transition, self.silences.values(), now_ms) or self._inhibitors.of(transition))
 
     def due(self, now_ms: int) -> list[Notification]:
-        """What is to be told now; each has to be handed to `write`, and all of it saved at once."""
-        out = []
+        """What is to be told now; each has to be handed to `write`, and all of it saved at once. What is too much for that is due again."""
+        out: list[Notification] = []
         for group in self.groups.values():
-            told = grouping.due(group, now_ms, lambda each: self.held(each, now_ms)) if group.waiting or group.alerts else None
-            if told is not None:
+            if len(out) >= MOST_TOLD or self.heavy:
+                break
+            told = grouping.due(group, now_ms, lambda each: self.held(each, now_ms)) if group.waiting or group.alerts else []
+            if told:
                 self._touch(group)
-                out.append(told)
-        if now_ms - self._cleaned_ms >= CLEAN_EVERY_MS:
-            self._cleaned_ms = now_ms
+                self._weight += sum(self._weight_of(each) for each in told)
+                out += told
+        if now_ms - self._cleaned_ms >= CLEAN_EVERY_MS and not self.heavy:
             self._clean(now_ms)
+            if not self.heavy:  # else there is more to do
+                self._cleaned_ms = now_ms
         return out
+
+    def _weight_of(self, told: Notification) -> int:
+        """About how many bytes its letters will be."""
+        if isinstance(self.file.receiver(told.receiver), StatusPage):  # tells all that fires
+            return 200 * len(self.firing)
+        return 2 * sum(len(_encode(each)) for each in told.transitions)
 
     def write(self, told: Notification, now_ms: int) -> None:
         """Write the letters of a notification."""
@@ -145,9 +182,11 @@ class Desk:
             return
         for request in requests(receiver, told, self.public_url, list(self.firing.values())):
             if request.id not in self.letters:
-                self.letters[request.id] = Letter(request, self._next_number, now_ms, next_ms=now_ms)
+                letter = self.letters[request.id] = Letter(request, self._next_number, now_ms, next_ms=now_ms)
                 self._next_number += 1
-                self._unsaved[f"o{SEPARATOR}{request.id}"] = None
+                self._changed(letter)
+                if told.receiver in self.disabled:
+                    self._die(letter, DISABLED, now_ms)
 
     def next_letter(self, receiver: str, now_ms: int) -> Letter | None:
         """The first that is saved, due, and not behind another of its group."""
@@ -178,7 +217,25 @@ class Desk:
                 self.disabled[letter.request.receiver] = Disabled(now_ms, decision.reason)
                 self._unsaved[f"d{SEPARATOR}{letter.request.receiver}"] = None
                 letter.state, letter.ended_ms = "dead", now_ms
-        self._unsaved[f"o{SEPARATOR}{letter.request.id}"] = None
+        self._changed(letter)
+
+    def _die(self, letter: Letter, reason: str, now_ms: int) -> None:
+        letter.state, letter.ended_ms, letter.reason = "dead", now_ms, reason
+        self._changed(letter)
+
+    def _changed(self, letter: Letter) -> None:
+        key = f"o{SEPARATOR}{letter.request.id}"
+        if key not in self._unsaved:
+            self._unsaved[key] = None
+            self._weight += len(letter.request.body) + 300
+
+    def _unwanted(self, letter: Letter, now_ms: int) -> str:
+        """Why a letter that waits will never be sent; empty if it may be."""
+        if self.file.receiver(letter.request.receiver) is None:
+            return "receiver not in the file"
+        if letter.request.receiver in self.disabled:
+            return DISABLED
+        return "waited for seven days" if now_ms - letter.next_ms > KEPT_WAITING_MS else ""
 
     def _clean(self, now_ms: int) -> None:
         for group in [each for each in self.groups.values() if each.over and now_ms > each.sent_ms + each.interval_ms]:
@@ -187,6 +244,10 @@ class Desk:
         dead = sorted((each for each in self.letters.values() if each.state == "dead"), key=lambda each: each.ended_ms)
         too_many = len(self.letters) - MOST_LETTERS
         for letter in list(self.letters.values()):
+            if self.heavy:
+                return
+            if letter.state == "waiting" and (reason := self._unwanted(letter, now_ms)):
+                self._die(letter, reason, now_ms)
             kept_ms = KEPT_DELIVERED_MS if letter.state == "delivered" else KEPT_DEAD_MS
             if letter.state != "waiting" and now_ms - letter.ended_ms > kept_ms:
                 self._forget(letter)
@@ -200,9 +261,13 @@ class Desk:
     def _forget(self, letter: Letter) -> None:
         self.letters.pop(letter.request.id, None)
         self._unsaved[f"o{SEPARATOR}{letter.request.id}"] = None
+        self._weight += 150
 
-    def _touch(self, group: Group) -> None:
-        self._unsaved[f"g{SEPARATOR}{group.receiver}{SEPARATOR}{group.key}"] = None
+    def _touch(self, group: Group, more: int = 0) -> None:
+        """`more`: bytes by which it has grown."""
+        key = f"g{SEPARATOR}{group.receiver}{SEPARATOR}{group.key}"
+        self._weight += more if key in self._unsaved else len(_encode(group))
+        self._unsaved[key] = None
 
     # -- what must not be forgotten
 
@@ -210,11 +275,17 @@ class Desk:
         """What changed, as records for the checkpoint. None of these letters is sent before `saved` says that they are there."""
         unsaved, self._unsaved = self._unsaved, {}
         self._saving.update(unsaved)
+        self._weight = 0
         return [(key.encode(), self._value(key)) for key in unsaved]
 
     def saved(self) -> None:
         """All that was taken is durable."""
         self._saving.clear()
+
+    @property
+    def heavy(self) -> bool:
+        """Whether what is unsaved should be saved before anything else is read or decided."""
+        return self._weight >= HEAVY_BYTES
 
     @property
     def dirty(self) -> bool:
@@ -256,6 +327,7 @@ class Desk:
                 self.seen[rest] = decode(value, type=Seen)
             case "f":
                 self.firing[rest] = decode(value, type=Transition)
+                self._inhibitors.add(self.firing[rest])
             case "d":
                 self.disabled[rest] = decode(value, type=Disabled)
 

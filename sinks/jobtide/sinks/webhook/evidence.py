@@ -16,6 +16,7 @@ from jobtide.streams.alerts.transitions import Transition
 
 DEADLINE_S = 1.5
 EXAMPLES = 3
+AT_ONCE = 8  # messages whose examples are asked for at the same time; who does not get a turn before the deadline goes without
 log = logging.getLogger(__name__)
 # By metric, or by kind of rule: the state of the attempts that make the number what it is.
 STATES = {
@@ -40,6 +41,7 @@ class Evidence:
 
     def __init__(self, api_url: str, key: str = "", deadline_s: float = DEADLINE_S) -> None:
         self._deadline_s = deadline_s
+        self._turns = asyncio.Semaphore(AT_ONCE)
         self._base = api_url.rstrip("/")
         self._headers = {"authorization": f"Bearer {key}"} if key else {}
 
@@ -49,7 +51,7 @@ class Evidence:
             return
         firing = [each for each in transitions if each.state == "firing" and not each.examples][:5]
         try:
-            async with asyncio.timeout(self._deadline_s), aiohttp.ClientSession(headers=self._headers, trust_env=False) as session:
+            async with asyncio.timeout(self._deadline_s), self._turns, aiohttp.ClientSession(headers=self._headers, trust_env=False) as session:
                 for each, found in zip(firing, await asyncio.gather(*(self._examples(session, each) for each in firing)), strict=True):
                     each.examples = found
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError, KeyError) as error:

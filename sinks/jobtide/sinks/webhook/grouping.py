@@ -13,6 +13,8 @@ import msgspec
 from jobtide.streams.alerts.transitions import Transition
 
 SEEN_IDS = 8
+MOST_TOLD = 100  # transitions in one notification; what is more goes into the next, at once
+MOST_HELD = 1000  # what one group remembers; what is more opens another group
 
 
 class Alert(msgspec.Struct):
@@ -35,6 +37,10 @@ class Group(msgspec.Struct):
     waiting: list[Transition] = []  # to be told, in order
     sent_ms: int = 0
     repeats: int = 0
+
+    @property
+    def full(self) -> bool:
+        return len(self.alerts) + len(self.waiting) >= MOST_HELD
 
     @property
     def over(self) -> bool:
@@ -93,8 +99,22 @@ def take(group: Group, transition: Transition, held: Held) -> None:
     group.waiting.append(transition)
 
 
-def due(group: Group, now_ms: int, held: Held) -> Notification | None:
-    """What the group's receiver is to be told now; notes that it was."""
+def due(group: Group, now_ms: int, held: Held) -> list[Notification]:
+    """What the group's receiver is to be told now, in order; notes that it was. `held` is asked only when the clock says that it is time."""
+    at_ms = group.sent_ms + group.interval_ms if group.sent_ms else group.since_ms + group.wait_ms
+    if group.waiting and (now_ms >= at_ms or len(group.waiting) >= MOST_HELD):
+        ready = _ready(group, held)
+        if ready:
+            return _told(group, ready, now_ms)
+    if group.sent_ms and now_ms >= group.sent_ms + group.repeat_ms:
+        firing = [alert.newest for alert in group.alerts.values() if alert.told and alert.newest.state == "firing" and not held(alert.newest)]
+        if firing:
+            group.repeats, group.sent_ms = group.repeats + 1, now_ms
+            return _notifications(group, firing, f"repeat {group.repeats}")
+    return []
+
+
+def _ready(group: Group, held: Held) -> list[Transition]:
     blocked: set[str] = set()
     ready: list[Transition] = []
     for each in group.waiting:  # what follows a held transition of the same alert waits with it
@@ -102,17 +122,10 @@ def due(group: Group, now_ms: int, held: Held) -> Notification | None:
             blocked.add(each.fingerprint)
         else:
             ready.append(each)
-    if ready and now_ms >= (group.sent_ms + group.interval_ms if group.sent_ms else group.since_ms + group.wait_ms):
-        return _told(group, ready, now_ms)
-    if group.sent_ms and now_ms >= group.sent_ms + group.repeat_ms:
-        firing = [alert.newest for alert in group.alerts.values() if alert.told and alert.newest.state == "firing" and not held(alert.newest)]
-        if firing:
-            group.repeats, group.sent_ms = group.repeats + 1, now_ms
-            return Notification(_id(group, firing, f"repeat {group.repeats}"), group.receiver, group.key, firing, True)
-    return None
+    return ready
 
 
-def _told(group: Group, ready: list[Transition], now_ms: int) -> Notification:
+def _told(group: Group, ready: list[Transition], now_ms: int) -> list[Notification]:
     ids = {each.id for each in ready}
     group.waiting = [each for each in group.waiting if each.id not in ids]
     for each in ready:
@@ -122,7 +135,12 @@ def _told(group: Group, ready: list[Transition], now_ms: int) -> Notification:
             if each.state == "resolved" and alert.newest.id == each.id:
                 del group.alerts[each.fingerprint]
     group.sent_ms = now_ms
-    return Notification(_id(group, ready, ""), group.receiver, group.key, ready)
+    return _notifications(group, ready, "")
+
+
+def _notifications(group: Group, transitions: list[Transition], what: str) -> list[Notification]:
+    parts = [transitions[start : start + MOST_TOLD] for start in range(0, len(transitions), MOST_TOLD)]
+    return [Notification(_id(group, part, what), group.receiver, group.key, part, bool(what)) for part in parts]
 
 
 def _id(group: Group, transitions: list[Transition], what: str) -> str:

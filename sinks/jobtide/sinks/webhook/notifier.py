@@ -162,22 +162,21 @@ class Work:
         reader.pause(*alerts)
         while any([await reader.position(tp) < ends[tp] for tp in commands]):
             for tp, records in (await reader.getmany(*commands, timeout_ms=200)).items():
-                self._take(tp, records)
+                await self._take(tp, records)
         reader.resume(*alerts)
 
     async def _read(self, reader: AIOKafkaConsumer) -> None:
         while True:
-            for tp, records in (await reader.getmany(timeout_ms=POLL_MS, max_records=5000)).items():
-                self._take(tp, records)
+            for tp, records in (await reader.getmany(timeout_ms=POLL_MS, max_records=500)).items():
+                await self._take(tp, records)
             now_ms = _now_ms()
             told = self.desk.due(now_ms)
-            for each in told:
-                await self.evidence.add(each.transitions)
+            await asyncio.gather(*(self.evidence.add(each.transitions) for each in told))
             for each in told:
                 self.desk.write(each, now_ms)
             await self._save()
 
-    def _take(self, tp: TopicPartition, records: list[Any]) -> None:
+    async def _take(self, tp: TopicPartition, records: list[Any]) -> None:
         now_ms = _now_ms()
         for record in records:
             key = record.key or b""
@@ -190,6 +189,8 @@ class Work:
                 transition = None if key.startswith(STATUS_KEY) or record.value is None else decode(record.value)
                 stale = self._fresh and record.timestamp < self._began_ms - STALE_MS
                 self.desk.read(tp.partition, record.offset, transition, now_ms, stale)
+            if self.desk.heavy:
+                await self._save()
 
     async def _save(self) -> None:
         if not self.desk.dirty:

@@ -16,6 +16,7 @@ from jobtide.streams.alerts.transitions import Transition
 from jobtide.streams.events import time_text
 
 COLOURS = {"critical": "#c0392b", "warning": "#d68910", "info": "#2471a3"}
+SLACK_LISTS = 20
 SEVERITIES = {"critical": "critical", "warning": "warning", "info": "info"}
 
 
@@ -118,8 +119,10 @@ def lines(each: Transition, public_url: str) -> list[str]:
 def slack(told: Notification, public_url: str) -> dict[str, Any]:
     attachments = [
         {"color": COLOURS[each.severity] if each.state == "firing" else "#1e8449", "text": escaped("\n".join(lines(each, public_url)))}
-        for each in told.transitions[:20]
+        for each in told.transitions[:SLACK_LISTS]
     ]
+    if len(told.transitions) > SLACK_LISTS:
+        attachments.append({"color": "#7f8c8d", "text": f"and {len(told.transitions) - SLACK_LISTS} more"})
     return {"text": escaped(title(told)), "attachments": attachments}
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 
 import msgspec
 from jobtide.streams.alerts.matching import one_of
@@ -35,7 +36,12 @@ def matches(match: Mapping[str, str], labels: Mapping[str, str]) -> bool:
     >>> matches({"queue": "mail*"}, {"queue": "mail-fast"}), matches({"queue": "mail*"}, {}), matches({}, {"a": "b"})
     (True, False, True)
     """
-    return all(name in labels and one_of([glob])(labels[name]) for name, glob in match.items())
+    return all(name in labels and _test(glob)(labels[name]) for name, glob in match.items())
+
+
+@lru_cache(4096)
+def _test(glob: str) -> Callable[[str], bool]:
+    return one_of([glob])
 
 
 def silenced(transition: Transition, silences: Iterable[Silence], now_ms: int) -> str:
@@ -52,14 +58,34 @@ class Inhibition(msgspec.Struct):
     equal: list[str]
 
 
-def inhibited(transition: Transition, firing: Iterable[Transition], rules: Iterable[Inhibition]) -> str:
-    """The fingerprint of the alert that tells it already; empty if none does."""
-    labels = labels_of(transition)
-    for rule in rules:
-        if not matches(rule.target, labels):
-            continue
-        for other in firing:
-            its = labels_of(other)
-            if other.fingerprint != transition.fingerprint and matches(rule.source, its) and all(its.get(n) == labels.get(n) for n in rule.equal):
-                return other.fingerprint
-    return ""
+class Inhibitors:
+    """The firing alerts that inhibit others, by what has to be equal: asked for every alert that waits, so nothing is searched then."""
+
+    def __init__(self, rules: Iterable[Inhibition]) -> None:
+        self._rules: list[tuple[Inhibition, dict[tuple[str | None, ...], dict[str, None]]]] = [(rule, {}) for rule in rules]
+
+    def add(self, firing: Transition) -> None:
+        labels = labels_of(firing)
+        for rule, found in self._rules:
+            if matches(rule.source, labels):
+                found.setdefault(tuple(labels.get(name) for name in rule.equal), {})[firing.fingerprint] = None
+
+    def remove(self, firing: Transition) -> None:
+        """What was added before, with the same labels."""
+        labels = labels_of(firing)
+        for rule, found in self._rules:
+            place = tuple(labels.get(name) for name in rule.equal)
+            prints = found.get(place, {})
+            prints.pop(firing.fingerprint, None)
+            if not prints:
+                found.pop(place, None)
+
+    def of(self, transition: Transition) -> str:
+        """The fingerprint of the alert that tells it already; empty if none does."""
+        labels = labels_of(transition)
+        for rule, found in self._rules:
+            if matches(rule.target, labels):
+                for print_ in found.get(tuple(labels.get(name) for name in rule.equal), ()):
+                    if print_ != transition.fingerprint:
+                        return print_
+        return ""
