@@ -11,6 +11,7 @@ import redis.asyncio
 from jobtide.sinks.keys import Keys, field, parse
 from jobtide.sinks.redis.hot_state import BYTES_AT_ONCE, ENTRIES_AT_ONCE, RedisHotState, chunks
 from jobtide.streams.errors import StoreRejected, TransientError
+from jobtide.streams.settings import Settings
 from jobtide.streams.snapshots import HotStateSink, HotWrite, SnapshotKind
 
 from tests import servers
@@ -23,7 +24,7 @@ class RealHotState(RedisHotState):
     """The real one, with what the tests look at: contents by a client of their own, messages by a subscription."""
 
     def __init__(self, url: str, prefix: str) -> None:
-        super().__init__(url, prefix)
+        super().__init__(Settings(redis_url=url, redis_prefix=prefix))
         self.keys = Keys(prefix)
         self.client = redis.asyncio.Redis.from_url(url)
         self.listener = self.client.pubsub()

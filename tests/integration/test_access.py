@@ -111,7 +111,8 @@ def test_no_route_shows_a_confined_key_anything_of_another_tenant(place: Place) 
             params = base | variant
             answer = client.get(concrete, params=params, headers=viewer)
             asked += 1
-            assert answer.status_code in (200, 403, 404, 422), (path, params, answer.text)
+            no_kafka = answer.status_code == 503 and "Kafka" in answer.text  # alerts: this place has none; test_alerts_api has
+            assert answer.status_code in (200, 403, 404, 422) or no_kafka, (path, params, answer.text)
             if variant.get("tenant") in ("acme", ""):
                 assert answer.status_code == 403, (path, params)
             if answer.status_code == 200:

@@ -158,7 +158,7 @@ test("SIGTERM: without another listener the process ends by the signal, after a 
 test("SIGTERM: an app that listens decides how it ends", async (t) => {
   const gateway = await receiver();
   t.after(() => gateway.close());
-  const app = `${MAKES}make(100); process.on("SIGTERM", () => { console.log("mine"); setTimeout(() => process.exit(7), 300); }); console.log("ready"); setInterval(() => {}, 1000);`;
+  const app = `${MAKES}make(100); process.on("SIGTERM", () => { console.log("mine"); setTimeout(() => process.exit(7), 5000); }); console.log("ready"); setInterval(() => {}, 1000);`;
   const ended = await program(app, { JOBTIDE_EMITTER_URL: gateway.url, JOBTIDE_EMITTER_LINGER_MS: "5000" }, "SIGTERM");
   assert.equal(ended.status, 7);
   assert.match(ended.out, /mine/);
