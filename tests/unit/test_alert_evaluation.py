@@ -6,9 +6,11 @@ import random
 from collections.abc import Callable
 
 import msgspec
+from jobtide.streams.alerts.evaluator import Evaluator
 from jobtide.streams.alerts.loading import default_text, load_rules
 from jobtide.streams.alerts.partition import RuledPartition
 from jobtide.streams.alerts.replay import Replay
+from jobtide.streams.alerts.saved import Restorer, save
 from jobtide.streams.alerts.transitions import Transition, transition_id
 from jobtide.streams.events import Kind
 from jobtide.streams.folds.notices import Notice
@@ -213,6 +215,52 @@ def test_rules_may_change_while_alerts_fire() -> None:
     assert [(each.rule, each.state, each.reason) for each in replay.transitions[2:]] == [
         ("R", "firing", "breached_at_once"), ("R", "resolved", "rule_removed"), ("S", "firing", "breached_at_once"),
     ]  # fmt: skip
+
+
+def restored(records: list[Record], rules: str, replay: Replay) -> Evaluator:
+    restorer, out = Restorer(), Evaluator(load_rules(rules, "x").rules, replay.fold)
+    for key, value in dict(records).items():
+        restorer.load(key, value)
+    restorer.finish(out)
+    return out
+
+
+def test_an_alert_that_was_over_before_the_rules_changed_does_not_come_back_with_a_restart() -> None:
+    text = "rules: [{name: R, kind: threshold, metric: dead, window: 1m, op: gt, value: %d}]"
+    replay = Replay(load_rules(text % 2, "x").rules)
+    replay.second(START_S, {SEND: pane(0, 5, 5)})
+    replay.second(START_S + 1, {})
+    records = save(replay.evaluator, [])
+    assert len(restored(records, text % 2, replay).rules[0].instances) == 1
+    replay.second(START_S + 200, {})
+    assert [each.state for each in replay.transitions] == ["firing", "resolved"]
+    replay.evaluator.replace(load_rules(text % 3, "x").rules)  # before the end of the alert was saved
+    records += save(replay.evaluator, [])
+    assert restored(records, text % 3, replay).rules[0].instances == {}
+
+
+def test_what_goes_on_when_the_rules_change_is_still_saved() -> None:
+    text = "rules: [{name: R, kind: threshold, metric: dead, window: 5m, op: gt, value: %d}]"
+    replay = Replay(load_rules(text % 2, "x").rules)
+    replay.second(START_S, {SEND: pane(0, 5, 5)})
+    replay.second(START_S + 1, {})
+    replay.evaluator.replace(load_rules(text % 3, "x").rules)
+    assert [each.state for each in restored(save(replay.evaluator, []), text % 3, replay).rules[0].instances.values()] == ["firing"]
+
+
+def test_the_alert_of_a_workers_rule_that_is_gone_ends_under_its_own_name() -> None:
+    rule = "rules: [{name: R, kind: worker, metric: heartbeat_age, value: 2m}]"
+    replay = Replay(load_rules(rule, "x").rules)
+    replay.second(START_S, {}, [worker(Kind.WORKER_HEARTBEAT, 1)])
+    replay.second(START_S + 300, {})
+    (firing,) = replay.transitions
+    records = save(replay.evaluator, [])
+    others = "rules: [{name: R, kind: queue_depth, metric: ready, op: gt, value: 100}]"  # as many parts, another level
+    for rules in ("rules: []", others):
+        after = restored(records, rules, replay)
+        (over,) = after.transitions
+        assert (over.state, over.reason, over.fingerprint) == ("resolved", "rule_removed", firing.fingerprint)
+        assert over.labels == firing.labels and not any(each.instances for each in after.rules)
 
 
 def test_many_minutes_that_come_at_once_are_not_a_silence() -> None:

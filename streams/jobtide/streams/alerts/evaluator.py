@@ -108,6 +108,8 @@ class Evaluator:
     def replace(self, rules: Sequence[RuleBase]) -> None:
         """Go on with other rules. Alerts of a rule that keeps its name go on; of others they resolve."""
         before = {c.id: c for c in self.rules}
+        # What is over since the last save is in nobody's hands any more: it still has to be taken out. What is not over is written after that.
+        self.removed.update({(self.rules[index].id, key): None for index, key in (*self.unsaved, *self.unsaved_last)})
         self._use(rules)
         self._plans, self._groups, self._due, self._scheduled = {}, {}, [], {}
         self.unsaved, self.unsaved_last = {}, {}
@@ -135,6 +137,7 @@ class Evaluator:
     def succeed(self, old: Evaluator) -> None:
         """Before the first record of another log: say that the alerts of the one before are over, and take out what was saved of it."""
         self.removed.update(old.removed)
+        self.removed.update({(old.rules[index].id, key): None for index, key in (*old.unsaved, *old.unsaved_last)})
         for compiled in old.rules:
             for key, instance in compiled.instances.items():
                 old.orphan(compiled, key, instance)

@@ -1,6 +1,7 @@
 """What the evaluator remembers as checkpoint records, and back. Keys are text parts joined by U+001F, values msgpack.
 
-`a`: where it stands, with the ticks it has seen. `i`: an alert. `s`: the last activity of a class that may fall silent. `f`: since when a
+`a`: where it stands, with the ticks it has seen. `i`: an alert, with what it needs to end
+if its rule is gone: severity and level. `s`: the last activity of a class that may fall silent. `f`: since when a
 series is known. `l`: an hour of a
 series' long totals. Only what changed is written. Not here: writing it at once and whole (`checkpoint.log`).
 """
@@ -14,10 +15,11 @@ from jobtide.streams.alerts.compiled import Compiled, Key
 from jobtide.streams.alerts.evaluator import Evaluator
 from jobtide.streams.alerts.lifecycle import Instance
 from jobtide.streams.alerts.long_totals import HOUR_S, LONGEST_S
+from jobtide.streams.alerts.model import Level, RuleBase, Threshold, Worker
 from jobtide.streams.folds.records import SEPARATOR, Record, Tick, encode
 
 APPLIED = b"a"
-_decode_instance = msgspec.msgpack.Decoder(tuple[Instance, str]).decode
+_decode_instance = msgspec.msgpack.Decoder(tuple[Instance, str, Level]).decode
 _decode_int = msgspec.msgpack.Decoder(int).decode
 _decode_hour = msgspec.msgpack.Decoder(list[tuple[int, int, int, int]]).decode
 
@@ -40,8 +42,10 @@ def save(evaluator: Evaluator, ticks: list[Tick]) -> list[Record]:
     for id_, key in evaluator.removed:  # first: the same key may be of an alert that is there again
         out += [(_key("i", id_, key), None), (_key("s", id_, key), None)]
     for index, key in evaluator.unsaved:
-        instance = rules[index].instances.get(key)
-        out.append((_key("i", rules[index].id, key), None if instance is None else encode((instance, rules[index].severity))))
+        compiled = rules[index]
+        instance = compiled.instances.get(key)
+        value = None if instance is None else encode((instance, compiled.severity, compiled.level))
+        out.append((_key("i", compiled.id, key), value))
     for index, key in evaluator.unsaved_last:
         last_s = rules[index].last_s.get(key)
         out.append((_key("s", rules[index].id, key), None if last_s is None else encode(last_s)))
@@ -95,26 +99,29 @@ class Restorer:
                 evaluator.first_s[tuple(rest.decode().split(SEPARATOR))] = _decode_int(value)
                 continue
             compiled, parts = rules.get(id_.decode()), tuple(rest.decode().split(SEPARATOR))
-            fits = compiled is not None and len(parts) == compiled.depth
-            if not fits:
-                evaluator.removed[id_.decode(), parts] = None
             if kind == b"i":
-                instance, severity = _decode_instance(value)
+                instance, severity, level = _decode_instance(value)
+                fits = compiled is not None and level == compiled.level  # not by the number of parts: a queue and a worker have as many
                 if fits:
                     cast(Compiled, compiled).instances[parts] = instance
                 else:
-                    evaluator.orphan(_gone(id_.decode(), parts, severity), parts, instance)
-            elif fits:
-                cast(Compiled, compiled).last_s[parts] = _decode_int(value)
+                    evaluator.orphan(_gone(id_.decode(), level, severity), parts, instance)
+            else:
+                fits = compiled is not None and compiled.when == "absent" and len(parts) == compiled.depth
+                if fits:
+                    cast(Compiled, compiled).last_s[parts] = _decode_int(value)
+            if not fits:
+                evaluator.removed[id_.decode(), parts] = None
         for totals in evaluator.totals.values():
             totals.settle(evaluator.second)
 
 
-def _gone(id_: str, key: Key, severity: str) -> Compiled:
+def _gone(id_: str, level: Level, severity: str) -> Compiled:
     """A stand-in for a rule that was removed while nobody evaluated: enough to say that its alert is over."""
-    from jobtide.streams.alerts.model import Threshold
-
-    level = "job_class" if len(key) == 5 else "queue"
     name = id_.partition("@")[0]
-    rule = Threshold.model_validate({"name": name, "kind": "threshold", "metric": "failed", "value": 0, "by": level})
+    rule: RuleBase
+    if level == "worker":
+        rule = Worker.model_validate({"name": name, "kind": "worker", "metric": "heartbeat_age", "value": "1m"})
+    else:
+        rule = Threshold.model_validate({"name": name, "kind": "threshold", "metric": "failed", "value": 0, "by": level})
     return Compiled(rule, -1, id_, severity, None, "changed", 0)
