@@ -343,6 +343,18 @@ def test_an_event_in_the_wrong_partition_is_rejected(with_number: bool) -> None:
         assert len(fold.lifecycles.memory.open) == (of == partition)
 
 
+def test_an_event_in_the_wrong_partition_is_rejected_however_old_it_is() -> None:
+    """It is not just another one that comes too late to count: nobody would hear of the emitter that misplaces its events."""
+    partition = lane_of("acme/celery/j1") % PARTITIONS
+    week_us = 7 * 86_400 * SECOND
+    for of in range(PARTITIONS):
+        fold = SourceFold(of, PARTITIONS)
+        fold.caught_up(START_US + week_us)
+        fold.fold([0], [START_US + week_us], [value_of(job_event("enqueued", START_US, job_id="j1"))])
+        assert [fault for r in fold.rejected for _, fault, _ in r.faults] == ([] if of == partition else [Reason.WRONG_PARTITION])
+        assert fold.counters.after_end == (of == partition)
+
+
 def test_a_worker_event_in_a_lane_of_another_partition_is_rejected() -> None:
     event = job_event("enqueued", START_US, event_id="worker-event-0001") | {"epoch": "epoch-one", "lane": 12, "seq": 0}
     event |= {"type": "worker.online.v1", "data": {"tenant": "acme", "system": "celery", "worker_id": "w-1"}}

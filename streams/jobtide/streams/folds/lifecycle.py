@@ -230,13 +230,13 @@ class Lifecycles:
         return self.table.apply(series, change.field, change.time_us, change.sample_us, sign, watermark_us)
 
     def _open(self, key: Key, queue: Queue, facts: AttemptFacts, event: Event, append_us: int, watermark_us: int) -> Tracked | None:
-        """A new attempt; None if it must have been over long ago."""
+        """A new attempt; None if it must have been over long ago. An event in the wrong place is bad at any age, so that is asked first."""
+        check_lane(event, self.partition, self.partitions)
         memory = self.memory
         newest_us = newest_time_us(facts)
         if watermark_us - newest_us > MINUTE_PANES_KEPT_US or memory.is_over(key, newest_us, append_us):
             self.counters.after_end += 1
             return None
-        check_lane(event, self.partition, self.partitions)
         series = self._series(queue, facts.job_class)
         if series.key.job_class == facts.job_class:
             facts.job_class = series.key.job_class  # one text for all of them
