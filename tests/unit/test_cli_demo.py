@@ -5,7 +5,10 @@ import random
 from typing import Any
 
 import pytest
+from jobtide.cli.ask.pictures import Picture
+from jobtide.cli.ask.screen import drawn
 from jobtide.cli.demo import table, work
+from rich.console import Console
 
 
 def item(**changes: Any) -> dict[str, Any]:
@@ -76,3 +79,15 @@ def test_chances_are_met() -> None:
         except work.CorruptImageError:
             failed += 1
     assert 150 < failed < 340
+
+
+def test_on_a_narrow_terminal_whole_columns_go_and_none_is_cut() -> None:
+    long = item(job_class="warehouse.recalculate_all", system="celery", queue="warehouse-bulk")
+    picture = Picture(table.HEADINGS, [table.row(long)]).fitted(80)
+    console = Console(width=80)
+    with console.capture() as captured:
+        console.print(drawn(picture, 80))
+    assert "…" not in captured.get()
+    assert {"class", "running", "failed", "dead", "wait p95", "run p95"} <= set(picture.headings)
+    assert picture.below == ["not shown in 80 columns: retried, run max, run p50, system, queue, waiting"]
+    assert Picture(table.HEADINGS, [table.row(long)]).fitted(160).headings == table.HEADINGS

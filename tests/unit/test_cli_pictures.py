@@ -14,7 +14,7 @@ STATS = {"count": 1, "p50": 1.0, "p90": 1.0, "p95": 1.0, "p99": 1.0, "max": 1.0}
 def printed(picture: Picture) -> str:
     console = Console(width=200, force_terminal=True, color_system=None)
     with console.capture() as captured:
-        console.print(drawn(picture))
+        console.print(drawn(picture, 200))
     return captured.get()
 
 

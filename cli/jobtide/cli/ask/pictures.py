@@ -12,6 +12,10 @@ from typing import Any
 Item = Mapping[str, Any]
 Column = tuple[str, Callable[[Item], str]]  # numbers begin with `>`
 MAX_CELL = 120
+GAP = 2  # between columns
+SENTENCE = 30  # an error's message may be cut to this before columns go
+# What a narrow terminal does without, in this order.
+FIRST_TO_GO = ("retried", "run max", "next", "run p50", "failing", "worker", "limit", "severity", "system", "wait", "queue", "waiting", "tenant")
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,29 @@ class Picture:
     above: Sequence[str] = ()
     below: Sequence[str] = field(default_factory=tuple)
     numbers: frozenset[str] = frozenset()
+
+    def fitted(self, width: int) -> Picture:
+        """As wide as a terminal of `width` characters, if that can be: columns in the order of FIRST_TO_GO go, and a line says which.
+
+        >>> Picture(["class", "run p50"], [["mail.send", "12 ms"]]).fitted(12)
+        Picture(headings=['class'], rows=[['mail.send']], above=(), below=['not shown in 12 columns: run p50'], numbers=frozenset())
+        """
+        widths = {
+            name: min(max(map(len, (name, *cells))), SENTENCE if name == "error" else MAX_CELL) + GAP
+            for name, *cells in zip(self.headings, *self.rows, strict=True)
+        }
+        gone: list[str] = []
+        for name in FIRST_TO_GO:
+            if sum(widths.values()) - GAP <= width:
+                break
+            if widths.pop(name, 0):
+                gone.append(name)
+        if not gone:
+            return self
+        kept = [index for index, name in enumerate(self.headings) if name in widths]
+        below = [*self.below, f"not shown in {width} columns: {', '.join(gone)}"]
+        rows = [[row[index] for index in kept] for row in self.rows]
+        return Picture([self.headings[index] for index in kept], rows, self.above, below, self.numbers)
 
 
 def clean(text: object, limit: int = MAX_CELL) -> str:

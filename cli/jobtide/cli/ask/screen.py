@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import click
-from jobtide.cli.ask.pictures import Picture
+from jobtide.cli.ask.pictures import GAP, Picture
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
@@ -15,11 +15,12 @@ from rich.text import Text
 PLAIN_WIDTH = 200
 
 
-def drawn(picture: Picture) -> Group:
-    """The picture for rich. Texts are texts: nothing in them is markup."""
+def drawn(picture: Picture, width: int) -> Group:
+    """The picture for rich, on a terminal of `width` characters. Texts are texts: nothing in them is markup."""
+    picture = picture.fitted(width)
     parts: list[Any] = [Text(line, style="bold" if line.startswith("!") else "") for line in picture.above]
     if picture.rows:
-        table = Table(header_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        table = Table(header_style="bold", box=None, pad_edge=False, padding=(0, GAP, 0, 0))
         for name in picture.headings:
             table.add_column(Text(name), justify="right" if name in picture.numbers else "left", no_wrap=True)
         for row in picture.rows:
@@ -37,4 +38,4 @@ def show(answer: Any, pictures: Iterable[Picture], as_json: bool) -> None:
     if not console.is_terminal:
         console = Console(width=PLAIN_WIDTH)
     for picture in pictures:
-        console.print(drawn(picture))
+        console.print(drawn(picture, console.width))

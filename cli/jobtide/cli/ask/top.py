@@ -70,7 +70,7 @@ def run(url: str, params: dict[str, Any], sort: str, once: bool, as_json: bool) 
             if as_json:
                 click.echo(json.dumps({"event": event.name, **event.data}, ensure_ascii=False))
             elif event.name == "snapshot":
-                console.print(drawn(board.picture(sort, PLAIN_ROWS)))
+                console.print(drawn(board.picture(sort, PLAIN_ROWS), console.width))
             if once and event.name == "snapshot":
                 return
         return
@@ -98,4 +98,4 @@ def _follow(api: Api, params: dict[str, Any], board: Board, draw: Callable[[str]
 def _draw(live: Live, console: Console, board: Board, sort: str, note: str) -> None:
     picture = board.picture(sort, max(3, console.height - FURNITURE))
     noted = Picture(picture.headings, picture.rows, [*picture.above, *([note] if note else [])], picture.below, picture.numbers)
-    live.update(drawn(noted), refresh=True)
+    live.update(drawn(noted, console.width), refresh=True)

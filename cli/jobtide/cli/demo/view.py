@@ -12,10 +12,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from jobtide.cli import identity
+from jobtide.cli.ask.pictures import Picture
+from jobtide.cli.ask.screen import drawn
 from jobtide.cli.demo.table import HEADINGS, attention, headline, row
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 _EVERY_S = 1.0
@@ -29,7 +30,7 @@ def run(url: str, notes: Path | None) -> None:
     console = Console()
     if console.is_terminal:
         with Live(console=console, auto_refresh=False, transient=False) as live:
-            _each(url, _EVERY_S, lambda answer: live.update(_picture(answer, notes), refresh=True))
+            _each(url, _EVERY_S, lambda answer: live.update(_picture(answer, notes, console.width), refresh=True))
     else:
         _each(url, _PLAIN_EVERY_S, _print_plain)
 
@@ -60,14 +61,10 @@ def ask(url: str) -> dict[str, Any] | None:
         connection.close()
 
 
-def _picture(answer: dict[str, Any], notes: Path | None) -> Group:
-    table = Table(title=headline(answer), title_justify="left", header_style="bold")
-    for index, heading in enumerate(HEADINGS):
-        table.add_column(heading, justify="right" if index >= _NUMBERS_FROM else "left", no_wrap=True)
-    for item in answer["items"]:
-        table.add_row(*row(item), style="red" if item["dead"] else "")
+def _picture(answer: dict[str, Any], notes: Path | None, width: int) -> Group:
+    table = Picture(HEADINGS, [row(item) for item in answer["items"]], [headline(answer)], numbers=frozenset(HEADINGS[_NUMBERS_FROM:]))
     lines = [Text(f"! {line}", style="yellow") for line in attention(answer["items"])]
-    return Group(table, *lines, *(Text(line, style="dim") for line in _tail(notes)))
+    return Group(drawn(table, width), *lines, *(Text(line, style="dim") for line in _tail(notes)))
 
 
 def _print_plain(answer: dict[str, Any]) -> None:
