@@ -212,8 +212,8 @@ export class Emitter {
   }
 
   /**
-   * Waits until everything emitted so far is acknowledged or on disk. False when that did not happen in time, or at once
-   * when delivery is known to fail. For places where a process ends hard; never needed elsewhere.
+   * Waits until everything emitted so far is acknowledged or on disk. False when that did not happen in time, or when delivery is known to
+   * fail: at once with a spool, after one more try without. For places where a process ends hard; never needed elsewhere.
    */
   async flush(timeoutMs = this.settings.flush_timeout_ms): Promise<boolean> {
     return this.enabled ? this.flusher.flush(timeoutMs) : true;

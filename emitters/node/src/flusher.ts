@@ -31,7 +31,10 @@ export class Flusher {
   awake = false;
   down = false;
   readonly beats = new Set<Beating>();
-  private transport: Transport | undefined;
+  private transport: Transport | undefined; // once it was reached
+  private opened: Transport | undefined;
+  private tries = 0; // to reach the receiver or to deliver, so far
+  private failedTry = 0; // the newest that failed
   private window: readonly Outgoing[] = [];
   private settledOrder = 0; // all events up to this one are delivered, spooled or dropped
   private timer: NodeJS.Timeout | undefined;
@@ -67,13 +70,18 @@ export class Flusher {
     if (!this.turning) this.turnIn(this.hurry ? 0 : this.lingerMs);
   }
 
-  /** Waits until what is in the ring now is acknowledged or on disk. False: not in time, or known to be down. */
+  /**
+   * Waits until what is in the ring now is acknowledged or on disk. False: not in time, or known to be down. Without a spool that is known
+   * after one more try: what failed a while ago may work now, and what is not delivered is lost.
+   */
   async flush(timeoutMs: number): Promise<boolean> {
     const target = this.ring.lastOrder;
     const began = clock.monotonicMs();
+    const earlier = this.tries;
     while (this.settled() < target && !this.stopped) {
       const waited = clock.monotonicMs() - began;
-      if (waited >= timeoutMs || (this.down && waited >= KNOWN_DOWN_MS)) return false;
+      const knownDown = this.down && waited >= KNOWN_DOWN_MS && (this.stores !== undefined || this.failedTry > earlier);
+      if (waited >= timeoutMs || knownDown) return false;
       this.hurry = true;
       this.interrupt?.();
       this.wake();
@@ -87,7 +95,7 @@ export class Flusher {
     this.stopped = true;
     clearTimeout(this.timer);
     this.interrupt?.();
-    await this.transport?.close();
+    await this.opened?.close();
   }
 
   /** Moves the oldest events to disk, now; for a ring that fills faster than the host's loop turns, and for the end. */
@@ -186,15 +194,18 @@ export class Flusher {
   }
 
   private async deliver(events: readonly Outgoing[]): Promise<{ left: readonly Outgoing[]; retryAfterMs: number }> {
+    const transport = await this.reached();
+    if (!transport) return { left: events, retryAfterMs: 1 };
+    const number = ++this.tries;
     try {
-      const transport = await this.reached();
-      if (!transport) return { left: events, retryAfterMs: 1 };
       const left = await transport.deliver(events);
       this.down = left.length > 0;
-      if (!this.down) this.complained = "";
+      if (this.down) this.failedTry = number;
+      else this.complained = "";
       return { left, retryAfterMs: left.length > 0 ? 1 : 0 };
     } catch (error) {
       if (!(error instanceof TransportDown)) throw error;
+      this.failedTry = number;
       this.complainOf(error);
       return { left: events, retryAfterMs: Math.max(1, error.retryAfterMs) };
     }
@@ -203,11 +214,13 @@ export class Flusher {
   /** The transport, connected; undefined if that cannot be done now. */
   private async reached(): Promise<Transport | undefined> {
     if (this.transport) return this.transport;
+    const number = ++this.tries;
     try {
-      const transport = await this.openTransport();
-      await transport.connect();
-      return (this.transport = transport);
+      this.opened ??= await this.openTransport(); // one for all tries: it may own a thread
+      await this.opened.connect();
+      return (this.transport = this.opened);
     } catch (error) {
+      this.failedTry = number;
       this.complainOf(error);
       if (error instanceof TransportDown || error instanceof ConfigError) return undefined;
       throw error;

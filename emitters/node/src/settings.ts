@@ -35,7 +35,7 @@ export const KNOWN = {
   spool_dir: ["", "directory for events that cannot be delivered; without it only memory is used"],
   spool_bytes: [64 << 20, "bytes one process may keep there; at least 65536"],
   linger_ms: [50, "how long the first event of a pack waits for company"],
-  flush_timeout_ms: [8_000, "longest wait when a process ends; near zero while delivery is known to fail"],
+  flush_timeout_ms: [8_000, "longest wait when a process ends; while delivery is known to fail one more try, or none with a spool"],
   request_timeout_ms: [5_000, "longest wait for one answer of broker or gateway, in the background"],
   heartbeat_ms: [10_000, "time between two heartbeats of a worker"],
   stats_ms: [10_000, "time between two emitter.stats of a process"],

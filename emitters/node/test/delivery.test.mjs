@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { configure, setLog, sites } from "@jobtide/emitter";
 import { MemoryTransport } from "@jobtide/emitter/memory";
+import { TransportDown } from "../dist/esm/errors.js";
 import { Orphans, ownerName } from "../dist/esm/orphans.js";
 import { readRecords, Spool } from "../dist/esm/spool.js";
 import { receiver, until } from "./receiver.mjs";
@@ -86,6 +87,44 @@ test("an outage: a job's call does not wait, memory is bounded, drops are holes,
   const told = stats.reduce((sum, event) => sum + Object.values(event.data.next).reduce((a, b) => a + b, 0), 0);
   assert.equal(told - memory.events.length, 19_000); // the holes are exactly what was dropped
   assert.equal(stats.at(-1).data.dropped, 19_000);
+});
+
+/** A receiver that is slow to answer; `refusals` of its first connections fail. */
+class Slow extends MemoryTransport {
+  made = 0;
+  refusals = 0;
+  async connect() {
+    if (this.refusals-- > 0) throw new TransportDown("not yet");
+    await super.connect();
+  }
+  async deliver(events) {
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    return super.deliver(events);
+  }
+}
+
+test("without a spool, a flush after a failed delivery tries once more, however slow the answer", async () => {
+  const slow = new Slow(8);
+  slow.down = true;
+  const emitter = configure({ makeTransport: () => slow, linger_ms: 0 });
+  enqueue(emitter, 600);
+  assert.equal(await emitter.flush(20_000), false); // one try, which failed
+  slow.down = false;
+  assert.ok(await emitter.flush(20_000), "known to be down, it says");
+  assert.deepEqual(sorted(jobIds(slow.events)), exactly(600));
+  assert.equal(emitter.ring.dropped, 0);
+  await emitter.close();
+});
+
+test("a receiver that is not there at first: one transport for all tries", async () => {
+  const slow = new Slow(8);
+  slow.refusals = 4;
+  const emitter = configure({ makeTransport: () => ((slow.made += 1), slow), linger_ms: 0 });
+  enqueue(emitter, 10);
+  await until(() => jobIds(slow.events).length === 10);
+  assert.equal(slow.made, 1);
+  await emitter.close();
+  assert.ok(slow.closed);
 });
 
 test("an outage with a spool: nothing is lost, nothing is doubled, the file goes away", async () => {

@@ -1,6 +1,7 @@
 // Kafka (JOBTIDE_TEST_KAFKA, host:port), through each client: partitions by lane, headers, an outage, and a host that may end.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { readdirSync } from "node:fs";
 import { createServer } from "node:net";
 import { test } from "node:test";
 import { configure, setLog, sites } from "@jobtide/emitter";
@@ -76,6 +77,26 @@ test("a broker that accepts and says nothing holds nobody", { skip }, async (t) 
   const began = Date.now();
   await emitter.close();
   assert.ok(Date.now() - began < 20_000);
+});
+
+test("a broker that accepts and says nothing: tries go on, in one thread", async (t) => {
+  let connections = 0;
+  const silent = createServer((socket) => {
+    connections += 1;
+    t.after(() => socket.destroy());
+    socket.on("error", () => undefined);
+  });
+  await new Promise((resolve) => silent.listen(0, "127.0.0.1", resolve));
+  t.after(() => silent.close());
+  const emitter = configure({ broker: `127.0.0.1:${silent.address().port}`, request_timeout_ms: 200, linger_ms: 0, flush_timeout_ms: 100 });
+  emitter.jobEnqueued(emitter.job("bullmq", "q", "mail", "1"));
+  await until(() => connections > 0, () => said, 60_000);
+  const threads = () => readdirSync("/proc/self/task").length;
+  const before = threads();
+  await until(() => connections > 4, () => [connections, said], 60_000);
+  assert.ok(threads() <= before, `${before} threads, then ${threads()}`);
+  assert.equal(emitter.ring.dropped, 0);
+  await emitter.close();
 });
 
 for (const client of ["platformatic", "kafkajs"])

@@ -4,7 +4,7 @@ import { ConfigError } from "../errors.js";
 import type { Outgoing } from "../ring.js";
 import type { Settings } from "../settings.js";
 
-/** Delivers events. Its calls may wait, but never longer than `request_timeout_ms` a few times over. */
+/** Delivers events. Its calls may wait: `request_timeout_ms` a few times over, and as long as the machine gives it no processor. */
 export interface Transport {
   /** Kafka partitions of the topic once `connect` has resolved; undefined where the receiver places events. */
   readonly partitions: number | undefined;

@@ -2,7 +2,8 @@
 //
 // The clients for Node keep sockets and timers that would hold the host's process, and they serialise and compress on the
 // thread they live on. So they live on another one, which is given finished packs and answers which of them arrived. It ends
-// with the process; a thread that is gone or silent is replaced at the next try.
+// with the process. It also keeps the time for each answer; here only a thread that ended, or that says nothing at all for minutes, is
+// replaced: on a machine that is busy enough, killing what still loads would mean to begin again for ever.
 
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
@@ -13,8 +14,7 @@ import type { Outgoing } from "../ring.js";
 import type { Settings } from "../settings.js";
 import { checkedPartitions, type Transport } from "./index.js";
 
-const GRACE_MS = 2_000; // after the client's own limit
-const LOADING_MS = 20_000; // what a busy machine may take to start a thread and load a client
+const SILENT_MS = 300_000; // a thread that has not even said that it failed
 const CLOSE_MS = 500;
 
 /** What the thread is asked, and what it answers. `failed` are indexes of packs. */
@@ -62,6 +62,7 @@ export class KafkaTransport implements Transport {
   async close(): Promise<void> {
     const { thread } = this;
     if (!thread) return;
+    if (this.partitions === undefined) return void (await thread.terminate()); // it may not even be loaded
     thread.ref(); // somebody waits for this
     const limit = setTimeout(() => this.gone(thread, "closed"), CLOSE_MS);
     await this.ask({ act: "close" }).catch(() => undefined);
@@ -73,8 +74,7 @@ export class KafkaTransport implements Transport {
     const thread = (this.thread ??= this.start());
     const id = ++this.lastId;
     return new Promise((resolve, reject) => {
-      const allowedMs = this.settings.request_timeout_ms + (act.act === "connect" ? LOADING_MS : GRACE_MS);
-      const limit = setTimeout(() => this.gone(thread, "no answer in time"), allowedMs).unref();
+      const limit = setTimeout(() => this.gone(thread, "its thread is silent"), SILENT_MS + this.settings.request_timeout_ms).unref();
       this.waiting.set(id, { resolve, reject, limit });
       thread.postMessage({ id, ...act } satisfies Request);
     });
