@@ -141,7 +141,7 @@ class Shop:
         job_id, number = start["job_id"], start["attempt"]
         first, end = enqueued[job_id], left[job_id, number]
         at_us = first["t"] if number == 1 else left[job_id, number - 1]["t"]
-        eligible_us = first.get("run_at") if number == 1 else at_us + self._retry_ms * 1000
+        eligible_us = first.get("run_at") if number == 1 else left[job_id, number - 1].get("asked_us", at_us) + self._retry_ms * 1000
         return Attempt(
             (self.backend, first["queue"], start["job_class"]), job_id, number, at_us,
             eligible_us=eligible_us, started_us=start["t"], ended_us=end["t"], run_us=end["run_us"],

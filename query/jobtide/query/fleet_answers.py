@@ -43,6 +43,9 @@ class WorkerRow(BaseModel):
     failed: int | None
     rss_bytes: int | None
     cpu_percent: float | None
+    clock_lag_ms: float | None = Field(
+        default=None, description="How far its clock is behind the broker's, the way included; below zero it is ahead. Not kept in history."
+    )
     running: list[RunningRow]
 
 

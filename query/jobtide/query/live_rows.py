@@ -64,6 +64,7 @@ def worker(w: WorkerSnapshot, now_us: int) -> WorkerRow:
         failed=w.failed,
         rss_bytes=w.rss_bytes,
         cpu_percent=w.cpu_percent,
+        clock_lag_ms=None if w.clock_lag_us is None else w.clock_lag_us / 1000,
         running=[_running(entry) for entry in w.running],
     )
 

@@ -26,6 +26,7 @@ if (process.argv[2] === "work") {
 } else {
   const [kind, jobs, backoffMs, laterS] = process.argv.slice(2);
   const queue = watchQueue(new Queue("shop", { connection }));
+  await queue.waitUntilReady(); // connecting lies between the oracle's stamp and the hook
   for (let number = 0; number < Number(jobs); number++) {
     const t = Date.now() * 1000;
     const delay = kind === "later" ? Number(laterS) * 1000 : 0;

@@ -5,7 +5,7 @@ One JSON object per line, appended to the file that JOBTIDE_ORACLE names. `what`
   enqueue right before the hand-over: `t` is the enqueue time
   start   first thing in the body, fsync'd: `t` is the start time
   end     the body has done its work, fsync'd: `outcome` ok | retry | dead, `retry_ms` a retry waits
-  left    the body's last act: `t` is the end time, `run_us` the run time by the monotonic clock
+  left    the body's last act: `t` is the end time, `run_us` the run time by the monotonic clock, `asked_us` when a retry was asked for
 The lines that carry the times are not the ones that wait for the disk, but `start`: its wait is part of the run.
 Times are µs since the epoch.
 """

@@ -31,10 +31,11 @@ def work(backend: str, job_class: str, job_id: str, attempt: int, argument: dict
         error = OutOfStockError(f"nothing left at attempt {attempt} of job {plan.number}")
     oracle.write("end", durable=True, outcome=outcome, retry_ms=plan.retry_ms, **who)
     leaving: Exception | None = error
+    asked_us = oracle.now_us()  # a retry's delay counts from here: what follows may have to connect to the broker first
     if error is not None and outcome == "retry" and retry is not None:
         leaving = retry(error)
     left_us = oracle.now_us()
-    oracle.write("left", t=left_us, run_us=(time.monotonic_ns() - began_ns) // 1000, outcome=outcome, **who)
+    oracle.write("left", t=left_us, run_us=(time.monotonic_ns() - began_ns) // 1000, outcome=outcome, asked_us=asked_us, **who)
     if leaving is not None:
         raise leaving
 

@@ -23,7 +23,7 @@ from jobtide.query.signals.state import nothing_yet
 from jobtide.query.sources import Chosen, Sources, envelope
 from jobtide.streams.snapshots import WorkerSnapshot
 
-SKEW_US = 5 * SECOND_US
+SKEW_US = 2 * SECOND_US  # as much as the default disorder bound forgives: beyond it such a worker's events are late, or hold nothing back
 STALE_US = 60 * SECOND_US  # a pipeline that is further behind says little about now
 
 
