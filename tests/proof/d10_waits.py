@@ -23,7 +23,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import re
 import signal
 import statistics
 import subprocess
@@ -104,13 +103,13 @@ def run(full: bool) -> report.Result:
         return report.skipped("D10 waits", clickhouse_server.why_not() or "")
     languages.build_node()
     measured: dict[str, Waits] = {}
-    with d1_backends._installation() as (process, clickhouse, folder):
+    with d1_backends.installation() as (process, clickhouse, folder):
         assert clickhouse is not None
         cases: list[Callable[[], list[report.Result]]] = [
             _case(process, clickhouse, folder, backend, kind, full, measured) for backend in BACKENDS[full] for kind in KINDS
         ]  # fmt: skip
         cases.append(lambda: [_orphan(process, clickhouse, folder, full)])
-        with ThreadPoolExecutor(4) as threads:
+        with ThreadPoolExecutor(1 if full else 4) as threads:  # the long form judges every attempt: nothing else may start beside it
             rows = [row for found in threads.map(lambda case: case(), cases) for row in found]
         rows += [_seen_to_be_ahead(process), _mutation(clickhouse, measured)]
     return report.result("D10 waits", rows, wrong=[line for row in rows for line in row.get("wrong", ())], seed=SEED)
@@ -127,7 +126,10 @@ def _case(
             flagged = _flag(process, shop, what)
         waits = {(attempt.job_id, attempt.number): attempt.wait_us for attempt in shop.attempts() if attempt.wait_us is not None}
         measured[shop.tenant] = waits
-        return [_row(what, waits, _said(clickhouse, shop.tenant, len(waits)), full), _live(process, shop.tenant, what, waits), flagged]
+        rows = [_row(what, waits, _said(clickhouse, shop.tenant, len(waits)), full), flagged]
+        if kind != "later":  # an enqueue that comes ten hours late, as this one pretends to, is for history only
+            rows.append(_live(process, shop.tenant, what, waits))
+        return rows
 
     return case
 
@@ -168,10 +170,14 @@ def _mutation(clickhouse: str, measured: dict[str, Waits]) -> report.Result:
     """The same comparison with a view that counts waits from the enqueue: it must miss the jobs that were put off, and only those."""
     client: Any = clickhouse_connect.get_client(dsn=clickhouse)
     ((view,),) = client.query("SELECT create_table_query FROM system.tables WHERE database = 'jobtide' AND name = 'executions'").result_rows
-    mutant = re.sub(r"CREATE VIEW", "CREATE OR REPLACE VIEW", view).replace(RULE, "basis_us AS ready_us")
-    assert mutant.count("basis_us AS ready_us") == 1 and RULE in view, view
+    original = view.replace("CREATE VIEW", "CREATE OR REPLACE VIEW", 1)
+    mutant = original.replace(RULE, "basis_us AS ready_us")
+    assert mutant != original, view
     client.command(mutant)
-    missed = {tenant for tenant, right in measured.items() if not _row(tenant, right, _said(clickhouse, tenant, len(right)), True)["passes"]}
+    try:
+        missed = {tenant for tenant, right in measured.items() if not _row(tenant, right, _said(clickhouse, tenant, len(right)), True)["passes"]}
+    finally:
+        client.command(original)  # others may share the installation
     put_off = {tenant for tenant in measured if tenant.endswith(("-later", "-retry"))}
     seen = f"{len(missed & put_off)} of {len(put_off)} such cases missed"
     return report.row("D10, mutation: waits counted from the enqueue", "jobs put off and retries are missed", seen, put_off <= missed)

@@ -56,17 +56,17 @@ FROM {database}.job_events WHERE tenant = %(tenant)s AND job_class != '' GROUP B
 def run(full: bool) -> report.Result:
     """See the module."""
     from_us = time.time_ns() // 1000
-    with _installation() as (process, clickhouse, folder):
+    with installation() as (process, clickhouse, folder):
         api = Api(process.port)
         shops = _shops(process, folder, full)
         counters = _work(shops, DEADLINE_S[full])
         attempts = [attempt for shop in shops for attempt in shop.attempts()]
         emitted = hooks.Emitted(raw_log.read(f"127.0.0.1:{process.port + 1}", TENANT))
         gaps = emitted.gaps(attempts)
-        live, rows = _live(api, attempts)
+        live, rows = _live(api, attempts, TENANT)
         agreed = agreement.compare(api, ("1h", "15m"), tenant=TENANT)
         history = _history(api, attempts, from_us, time.time_ns() // 1000 + 60_000_000)
-        sql = _sql(clickhouse, attempts) if clickhouse else None
+        sql = _sql(clickhouse, attempts, TENANT) if clickhouse else None
     found = [
         _row("live", live), _row("history", history), _percentiles("percentiles of what was emitted", emitted.attempts(attempts), rows, None),
         _percentiles("percentiles by the bodies' clock", attempts, rows, gaps), agreement.row("D1 backends, live = history", agreed),
@@ -81,9 +81,28 @@ def run(full: bool) -> report.Result:
     )  # fmt: skip
 
 
+Installed = tuple[UpProcess, str | None, Path]
+_shared: list[Installed] = []
+
+
 @contextlib.contextmanager
-def _installation() -> Iterator[tuple[UpProcess, str | None, Path]]:
-    """(jobtide, ClickHouse's URL if it is a server, a Valkey's folder)."""
+def sharing() -> Iterator[None]:
+    """One installation for all proofs that run inside, apart by tenants and folders: starting one takes as long as a short form does."""
+    with installation() as made:
+        _shared.append(made)
+        try:
+            yield
+        finally:
+            _shared.pop()
+
+
+@contextlib.contextmanager
+def installation() -> Iterator[Installed]:
+    """(jobtide, ClickHouse's URL if it is a server, a folder of one's own)."""
+    if _shared:
+        process, url, folder = _shared[-1]
+        yield process, url, Path(tempfile.mkdtemp(dir=folder))
+        return
     with tempfile.TemporaryDirectory() as root, contextlib.ExitStack() as stack:
         folder = Path(root)
         arguments, url = [], None
@@ -151,25 +170,25 @@ def _percentiles(what: str, attempts: list[Attempt], rows: dict[Series, dict[str
     return report.row(f"D1 backends, {what}", required, measured, not comparison.wrong, wrong=comparison.wrong)
 
 
-def _live(api: Api, attempts: list[Attempt]) -> tuple[Comparison, dict[Series, dict[str, Any]]]:
+def _live(api: Api, attempts: list[Attempt], tenant: str) -> tuple[Comparison, dict[Series, dict[str, Any]]]:
     comparison = Comparison()
     total = sum(1 for attempt in attempts for _ in attempt.moments())
-    if not wait_for(lambda: sums(api.classes(tenant=TENANT, last="1h")[1].values()) >= total, 60):
+    if not wait_for(lambda: sums(api.classes(tenant=tenant, last="1h")[1].values()) >= total, 60):
         comparison.wrong.append(f"live did not come to {total} transitions")
-    head, rows = api.classes(tenant=TENANT, last="1h")
+    head, rows = api.classes(tenant=tenant, last="1h")
     comparison.equal("source", "live", head["source"])
     comparison.counts(recount.totals(attempts, 0, 1 << 62), rows, "live")
     for series, row in rows.items():
         comparison.equal(f"{series} in flight and waiting at the end", (0, 0), (row["in_flight"], row["waiting"]))
     comparison.equal("missing, lost", (0, 0), (head["completeness"]["missing"], head["completeness"]["lost"]))
-    wait_for(lambda: not _unclean(api), LEDGERS_S)
-    for epoch in _unclean(api):  # no bar: killed processes are allowed to be, and this says who was
+    wait_for(lambda: not _unclean(api, tenant), LEDGERS_S)
+    for epoch in _unclean(api, tenant):  # no bar: killed processes are allowed to be, and this says who was
         print(f"  unclean epoch: {epoch}", file=sys.stderr)
     return comparison, rows
 
 
-def _unclean(api: Api) -> list[dict[str, Any]]:
-    return [epoch for epoch in api.items("/v1/completeness", tenant=TENANT, last="1h") if not epoch["clean"]]
+def _unclean(api: Api, tenant: str) -> list[dict[str, Any]]:
+    return [epoch for epoch in api.items("/v1/completeness", tenant=tenant, last="1h") if not epoch["clean"]]
 
 
 def _history(api: Api, attempts: list[Attempt], from_us: int, to_us: int) -> Comparison:
@@ -183,10 +202,10 @@ def _history(api: Api, attempts: list[Attempt], from_us: int, to_us: int) -> Com
     return comparison
 
 
-def _sql(url: str, attempts: list[Attempt]) -> Comparison:
+def _sql(url: str, attempts: list[Attempt], tenant: str) -> Comparison:
     comparison = Comparison()
     client: Any = clickhouse_connect.get_client(dsn=url)
-    rows = client.query(SQL.format(database="jobtide"), parameters={"tenant": TENANT}).result_rows
+    rows = client.query(SQL.format(database="jobtide"), parameters={"tenant": tenant}).result_rows
     found: dict[Series, tuple[int, ...]] = {tuple(row[:3]): tuple(row[3:]) for row in rows}
     expected = recount.totals(attempts, 0, 1 << 62)
     comparison.equal("SQL series", sorted(expected), sorted(found))

@@ -26,7 +26,7 @@ from tests.up_process import UpProcess
 SEED = 43
 JOBS = {False: 40, True: 600}  # of each backend; RQ, which forks for each, a quarter
 DEADLINE_S = {False: 200, True: 1500}
-TENANT = d1_backends.TENANT
+TENANT = "languages"
 OWN_COUNTERS_S = 7.0  # not for jobtide: Sidekiq writes its counters down every five seconds, the others a moment after each body
 # Every count is to be exact, however busy the machine is: a broker that is slow is no outage. With a spool, as in production: a driver that ends
 # while it cannot deliver leaves there what the workers then deliver.
@@ -36,15 +36,15 @@ PATIENT = {"JOBTIDE_EMITTER_FLUSH_TIMEOUT_MS": "30000", "JOBTIDE_EMITTER_REQUEST
 def run(full: bool) -> report.Result:
     """See the module."""
     from_us = time.time_ns() // 1000
-    with d1_backends._installation() as (process, clickhouse, folder), contextlib.ExitStack() as stack:
+    with d1_backends.installation() as (process, clickhouse, folder), contextlib.ExitStack() as stack:
         api = Api(process.port)
         made = _shops(process, folder, full, stack.enter_context(postgres_server.postgres()))
         counters = _work(made, DEADLINE_S[full])
         attempts = {shop.backend: shop.attempts() for shop in made}
         every = [attempt for own in attempts.values() for attempt in own]
-        live, _ = d1_backends._live(api, every)
+        live, _ = d1_backends._live(api, every, TENANT)
         history = _history(api, made, attempts, from_us, time.time_ns() // 1000 + 60_000_000)
-        sql = d1_backends._sql(clickhouse, every) if clickhouse else None
+        sql = d1_backends._sql(clickhouse, every, TENANT) if clickhouse else None
     spoken = defaultdict(list)
     for shop in made:
         spoken[languages.language(shop.backend)].append(shop.backend)

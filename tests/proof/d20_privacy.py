@@ -51,7 +51,7 @@ TENANT = "privacy"
 def run(full: bool) -> report.Result:
     """See the module. One form: it is short."""
     languages.build_node()
-    with d1_backends._installation() as (process, clickhouse, folder), contextlib.ExitStack() as stack:
+    with d1_backends.installation() as (process, clickhouse, folder), contextlib.ExitStack() as stack:
         kafka = f"127.0.0.1:{process.port + 1}"
         apps = [_App(name, folder, process, kafka) for name in ("celery", "sidekiq", "bullmq")]
         for app in apps:

@@ -8,14 +8,15 @@ at that moment; jobtide's own ledger says so: its epoch never ended in order, an
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 from tests import servers
 from tests.proof import d1_backends, languages, raw_log, report
@@ -41,9 +42,11 @@ HARD = {  # language: (how it ends, the program)
 def run(full: bool) -> report.Result:
     """See the module."""
     languages.build_node()
-    with d1_backends._installation() as (process, _, folder):
-        rows = [_hard(process, folder, language, FORKS[full]) for language in HARD]
-        rows.append(_work_horses(process, folder, FORKS[full]))
+    with d1_backends.installation() as (process, _, folder):
+        hard: list[Callable[[], report.Result]] = [functools.partial(_hard, process, folder, language, FORKS[full]) for language in HARD]
+        hard.append(functools.partial(_work_horses, process, folder, FORKS[full]))
+        with ThreadPoolExecutor(1 if full else len(hard)) as threads:
+            rows = list(threads.map(lambda case: case(), hard))
         cases = [(backend, number) for backend in BACKENDS[full] for number in (signal.SIGTERM, signal.SIGKILL)]
         with ThreadPoolExecutor(len(cases)) as threads:
             rows += threads.map(lambda case: _ended(process, folder, *case, ROUNDS[full]), cases)
@@ -111,8 +114,8 @@ def _ended(process: UpProcess, folder: Path, backend: str, number: signal.Signal
             _quiet(shop)
     told, ended = _told(process, tenant), _normal_ends(shop)
     without = len(ended) - len(told) if languages.language(backend) == "Ruby" else len(ended - told)
-    unclean = _unclean(process, tenant, bool(killed))
-    wrong = [f"{tenant}: unclean {source}, which nobody killed" for source in unclean if int(source.rsplit("/", 1)[1]) not in killed]
+    unclean = _unclean(process, shop, killed, rounds)
+    wrong = [f"{tenant}: unclean {source}, which nobody killed" for source in unclean if _pid(source) not in killed]
     if number == signal.SIGTERM and without:
         wrong.append(f"{tenant}: {without} jobs without a terminal event")
     if number == signal.SIGKILL and len(unclean) < rounds:
@@ -127,7 +130,7 @@ def _known(process: UpProcess, shop: Shop) -> bool:
     (worker,) = shop.processes
     pids = set(tree(worker.pid)) if worker.pid is not None else set()
     told = Api(process.port).items("/v1/completeness", tenant=shop.tenant, last="1h")
-    return any(int(epoch["source"].rsplit("/", 1)[1]) in pids for epoch in told)
+    return any(_pid(epoch["source"]) in pids for epoch in told)
 
 
 def _end(shop: Shop, number: signal.Signals, killed: set[int]) -> None:
@@ -167,18 +170,25 @@ def _told(process: UpProcess, tenant: str) -> set[tuple[str, int]]:
     return {(event["data"]["job_id"], event["data"]["attempt"]) for event in events if event["type"] in ENDS}
 
 
-def _unclean(process: UpProcess, tenant: str, some: bool) -> list[str]:
-    """Sources of epochs that did not end in order, by jobtide's ledger; it is told every ten seconds."""
+def _unclean(process: UpProcess, shop: Shop, killed: set[int], rounds: int) -> list[str]:
+    """Sources of epochs that did not end in order, by jobtide's ledger, once it knows how the last worker ended; it is told every ten seconds."""
     api = Api(process.port)
+    last = shop.processes[0].pid
+    assert last is not None
 
-    def found() -> list[dict[str, Any]]:
-        return [epoch for epoch in api.items("/v1/completeness", tenant=tenant, last="1h") if not epoch["clean"]]
+    def found(clean: bool) -> list[str]:
+        return [epoch["source"] for epoch in api.items("/v1/completeness", tenant=shop.tenant, last="1h") if epoch["clean"] is clean]
 
-    if some:
-        time.sleep(25)
-    else:
-        wait_for(lambda: not found(), 40)
-    return [epoch["source"] for epoch in found()]
+    def settled() -> bool:
+        unclean = list(map(_pid, found(False)))
+        return last in map(_pid, found(True)) and killed.issuperset(unclean) and (not killed or len(unclean) >= rounds)
+
+    wait_for(settled, 40)
+    return found(False)
+
+
+def _pid(source: str) -> int:
+    return int(source.rsplit("/", 1)[1])
 
 
 def _kafka(process: UpProcess) -> dict[str, str]:

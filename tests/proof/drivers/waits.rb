@@ -30,9 +30,10 @@ class Waiting
   sidekiq_retry_in { |*| Integer(ENV.fetch("BACKOFF_MS", "2000")) / 1000 }
 
   def perform(failures)
+    started = wall_us # before anything else, such as a thread's first connection
     began = Process.clock_gettime(Process::CLOCK_MONOTONIC, :microsecond)
     attempt = Sidekiq.redis { |connection| connection.call("INCR", "waits:attempts:#{jid}") }
-    write("start", jid, attempt: attempt)
+    write("start", jid, t: started, attempt: attempt)
     fails = attempt <= failures
     run_us = Process.clock_gettime(Process::CLOCK_MONOTONIC, :microsecond) - began
     write("left", jid, attempt: attempt, outcome: fails ? "retry" : "ok", run_us: run_us)
