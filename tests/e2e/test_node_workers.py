@@ -21,9 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jobtide.cli.embedded import ports
 
-from tests import servers
+from tests import postgres_server, servers
 from tests.e2e.worker_place import PARTITIONS, WorkerPlace, check_lanes
 from tests.e2e.worker_place import until as until_within
 
@@ -39,12 +38,6 @@ def until(what: str, done: Callable[[], Any], deadline_s: float = DEADLINE_S) ->
     until_within(what, done, deadline_s)
 
 
-def pg_program(name: str) -> Path | None:
-    """A program of PostgreSQL, which Debian keeps off the PATH."""
-    found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}")) or [Path(path) for path in [shutil.which(name)] if path]
-    return found[-1] if found else None
-
-
 @pytest.fixture(scope="module")
 def package() -> Path:
     """The package, installed and built."""
@@ -55,28 +48,12 @@ def package() -> Path:
 
 
 @pytest.fixture(scope="module")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_url() -> Iterator[str]:
     """A PostgreSQL server of this module's own."""
-    if pg_program("pg_ctl") is None:
-        assert os.environ.get("CI") != "true", "CI needs PostgreSQL: apt-get install postgresql"
+    if postgres_server.program("pg_ctl") is None and os.environ.get("CI") != "true":
         pytest.skip("postgresql is not installed")
-    directory = Path("/tmp") / f"jobtide-node-postgres-{os.getpid()}"
-    directory.mkdir(mode=0o777)
-    directory.chmod(0o777)
-    as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []  # PostgreSQL refuses to run as root
-    control = [*as_user, str(pg_program("pg_ctl")), "-D", str(directory / "data")]
-    port = ports.free_block(1)
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={directory} -c fsync=off"
-    try:
-        subprocess.run([*control, "initdb", "-o", "-A trust -U postgres --no-sync"], check=True, capture_output=True, cwd="/")
-        with (tmp_path_factory.mktemp("postgres") / "log").open("wb") as log:
-            subprocess.run([*control, "start", "-w", "-o", options], check=True, stdout=log, stderr=log, cwd="/")
-        try:
-            yield f"postgres://postgres@127.0.0.1:{port}/postgres"
-        finally:
-            subprocess.run([*control, "stop", "-m", "immediate"], check=True, capture_output=True, cwd="/")
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+    with postgres_server.postgres() as url:
+        yield url
 
 
 @pytest.fixture

@@ -122,16 +122,14 @@ class _Texts:
     def _window(self, at: int, max_bytes: int) -> tuple[list[Record], int]:
         data = os.pread(self._descriptor, max_bytes + _HEAD.size + _LARGEST_TEXT, at)
         window: list[Record] = []
-        here = 0
-        while here < max_bytes and here + _HEAD.size <= len(data):
-            length, checksum = _HEAD.unpack_from(data, here)
-            text = data[here + _HEAD.size : here + _HEAD.size + length]
-            if length > _LARGEST_TEXT or len(text) < length or crc32(text) != checksum:
+        after = 0
+        for here, text in segments.bodies(data, 0, _HEAD, _LARGEST_TEXT):
+            if here >= max_bytes:
                 break
             lane = _LANE.search(text)
             window.append(Record(at + here, int(lane[1]) if lane else -1, WHOLE, text))
-            here += _HEAD.size + length
-        return window, at + here
+            after = here + _HEAD.size + len(text)
+        return window, at + after
 
     def remove(self) -> None:
         with contextlib.suppress(OSError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from zlib import crc32
 
@@ -134,13 +134,20 @@ def _encoded(record: Record) -> bytes:
 
 def _decoded(data: bytes, epoch: str) -> list[Record]:
     found: list[Record] = []
-    at = len(_header(epoch)) if epoch else len(data)
-    while at + _HEAD.size <= len(data):
-        length, checksum = _HEAD.unpack_from(data, at)
-        body = data[at + _HEAD.size : at + _HEAD.size + length]
-        if not _NUMBER.size < length <= _LARGEST_BODY or len(body) < length or crc32(body) != checksum:
+    for _, body in bodies(data, len(_header(epoch)) if epoch else len(data), _HEAD, _LARGEST_BODY):
+        if len(body) <= _NUMBER.size:
             break
         lane, seq = _NUMBER.unpack_from(body)
         found.append(Record(len(found), lane, seq, body[_NUMBER.size :]))
-        at += _HEAD.size + length
     return found
+
+
+def bodies(data: bytes, at: int, head: struct.Struct, largest: int) -> Iterator[tuple[int, bytes]]:
+    """(where its record begins, body) of each record from `at` on. One that is torn or damaged ends them."""
+    while at + head.size <= len(data):
+        length, checksum = head.unpack_from(data, at)
+        body = data[at + head.size : at + head.size + length]
+        if length > largest or len(body) < length or crc32(body) != checksum:
+            return
+        yield at, body
+        at += head.size + length
