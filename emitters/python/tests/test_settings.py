@@ -42,6 +42,7 @@ def test_every_setting_is_read_from_the_environment() -> None:
         "args": "shop.mail",
         "args_mask": "pin",
         "release": "r1",
+        "tag": "mail-eu",
     }
     assert {f.name for f in fields(Settings)} == {*given, "broker"}
     environ = {PREFIX + name.upper(): "1" if value is True else str(value) for name, value in given.items()}

@@ -38,8 +38,16 @@ def test_a_receiver_that_places_events_gets_one() -> None:
     assert (lane, len(data["running"])) == (-1, 5)
 
 
-def configured(memory: MemoryTransport, heartbeat_ms: int = 60_000) -> jobtide_emitter.Emitter:
-    return jobtide_emitter.configure(make_transport=lambda: memory, linger_ms=0, heartbeat_ms=heartbeat_ms)
+def configured(memory: MemoryTransport, heartbeat_ms: int = 60_000, **settings: str) -> jobtide_emitter.Emitter:
+    return jobtide_emitter.configure(make_transport=lambda: memory, linger_ms=0, heartbeat_ms=heartbeat_ms, **settings)
+
+
+def test_a_worker_tells_its_tag_in_all_it_says_if_it_has_one(memory: MemoryTransport, no_errors: None) -> None:
+    for tag in ("mail-eu", ""):
+        configured(memory, tag=tag).worker("cron", f"w{tag}", ["a"], 1, lambda: [], "1")
+        until(lambda: len([e for e in memory.of("worker.heartbeat") if e["subject"] == f"w{tag}"]) >= 8)  # noqa: B023
+    for kind in ("online", "heartbeat"):
+        assert {(event["subject"], event["data"].get("tag")) for event in memory.of(f"worker.{kind}")} == {("wmail-eu", "mail-eu"), ("w", None)}
 
 
 def test_a_worker_is_online_beats_stops_and_is_offline_everywhere(memory: MemoryTransport, no_errors: None) -> None:

@@ -60,6 +60,7 @@ class Settings:
         "names of arguments that are masked, as parts of the name",
     )
     release: str = _setting("", "the release that runs, told once by each worker as it starts: deploy.marked")
+    tag: str = _setting("", "what people call this worker, such as `mail-eu`: shown beside its id")
 
     def __post_init__(self) -> None:
         _check(self)

@@ -66,6 +66,8 @@ class Worker:
             "interval_ms": settings.heartbeat_ms,
             "version": bounds.name(version, 128),
         }
+        if settings.tag:
+            self._facts["tag"] = bounds.name(settings.tag)
         self._key = f"{settings.tenant}/{system}/w/{self._facts['worker_id']}"
         self._steps: deque[tuple[str, str, int]] = deque()
         self._next_beat = 0.0
