@@ -112,9 +112,11 @@ def _ended(process: UpProcess, folder: Path, backend: str, number: signal.Signal
             finally:
                 driver.kill()
             _quiet(shop)
+            last = shop.processes[0].pid
+            assert last is not None, f"{tenant}: {shop.failed()}"
     told, ended = _told(process, tenant), _normal_ends(shop)
     without = len(ended) - len(told) if languages.language(backend) == "Ruby" else len(ended - told)
-    unclean = _unclean(process, shop, killed, rounds)
+    unclean = _unclean(process, tenant, last, killed, rounds)
     wrong = [f"{tenant}: unclean {source}, which nobody killed" for source in unclean if _pid(source) not in killed]
     if number == signal.SIGTERM and without:
         wrong.append(f"{tenant}: {without} jobs without a terminal event")
@@ -170,14 +172,12 @@ def _told(process: UpProcess, tenant: str) -> set[tuple[str, int]]:
     return {(event["data"]["job_id"], event["data"]["attempt"]) for event in events if event["type"] in ENDS}
 
 
-def _unclean(process: UpProcess, shop: Shop, killed: set[int], rounds: int) -> list[str]:
+def _unclean(process: UpProcess, tenant: str, last: int, killed: set[int], rounds: int) -> list[str]:
     """Sources of epochs that did not end in order, by jobtide's ledger, once it knows how the last worker ended; it is told every ten seconds."""
     api = Api(process.port)
-    last = shop.processes[0].pid
-    assert last is not None
 
     def found(clean: bool) -> list[str]:
-        return [epoch["source"] for epoch in api.items("/v1/completeness", tenant=shop.tenant, last="1h") if epoch["clean"] is clean]
+        return [epoch["source"] for epoch in api.items("/v1/completeness", tenant=tenant, last="1h") if epoch["clean"] is clean]
 
     def settled() -> bool:
         unclean = list(map(_pid, found(False)))
