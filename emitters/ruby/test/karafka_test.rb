@@ -80,18 +80,16 @@ class KarafkaTest < Minitest::Test
 
   Jobtide.sites.keys.grep(/\Akarafka\./).each do |name|
     define_method("test_a_mistake_in_#{name}_reaches_no_job") do
-      site = Jobtide.sites.fetch(name)
-      hits = 0
-      site.fault = -> { (hits += 1) && raise(NotImplementedError, "a mistake") }
-      Karafka.monitor.instrument("app.running")
-      assert_equal "consumed", @consumer.on_consume
-      @consumer.failing = true
-      @consumer.dead_letter_after = 1
-      @consumer.on_consume
-      attempt(2)
-      @consumer.on_consume
-      %w[app.quieting app.stopping app.stopped].each { |last| Karafka.monitor.instrument(last) }
-      assert_operator hits, :>, 0
+      with_a_mistake_in(name) do
+        Karafka.monitor.instrument("app.running")
+        assert_equal "consumed", @consumer.on_consume
+        @consumer.failing = true
+        @consumer.dead_letter_after = 1
+        @consumer.on_consume
+        attempt(2)
+        @consumer.on_consume
+        %w[app.quieting app.stopping app.stopped].each { |last| Karafka.monitor.instrument(last) }
+      end
     end
   end
 end

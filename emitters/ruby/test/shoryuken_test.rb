@@ -167,18 +167,16 @@ class ShoryukenTest < Minitest::Test
 
   Jobtide.sites.keys.grep(/\Ashoryuken\./).each do |name|
     define_method("test_a_mistake_in_#{name}_reaches_no_job") do
-      site = Jobtide.sites.fetch(name)
-      hits = 0
-      site.fault = -> { (hits += 1) && raise(NotImplementedError, "a mistake") }
-      Shoryuken.fire(:startup)
-      assert_equal "m-1", Mail.perform_async("hello").message_id.sub(/\d+/, "1")
-      assert_equal 1, Shoryuken::Client.queues("mail").send_messages([{ message_body: "a" }]).successful.size
-      fine = received("hello")
-      assert_same fine, process(Mail.new, fine)
-      assert_raises(ArgumentError) { Shoryuken.process(Mail.new, "mail", received("fail"), "fail") }
-      Shoryuken.fire(:quiet)
-      Shoryuken.fire(:stopped)
-      eventually("the site") { hits.positive? } # the snapshot has its own thread
+      with_a_mistake_in(name) do
+        Shoryuken.fire(:startup)
+        assert_equal "m-1", Mail.perform_async("hello").message_id.sub(/\d+/, "1")
+        assert_equal 1, Shoryuken::Client.queues("mail").send_messages([{ message_body: "a" }]).successful.size
+        fine = received("hello")
+        assert_same fine, process(Mail.new, fine)
+        assert_raises(ArgumentError) { Shoryuken.process(Mail.new, "mail", received("fail"), "fail") }
+        Shoryuken.fire(:quiet)
+        Shoryuken.fire(:stopped)
+      end
     end
   end
 end

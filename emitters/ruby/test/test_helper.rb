@@ -64,6 +64,14 @@ module JobtideTest
     found
   end
 
+  # Makes a call site faulty while the block uses its backend, whose jobs must not notice. It has to be called, if only in a thread.
+  def with_a_mistake_in(name)
+    hits = 0
+    Jobtide.sites.fetch(name).fault = -> { (hits += 1) && raise(NotImplementedError, "a mistake") }
+    yield
+    eventually("a call of #{name}") { hits.positive? }
+  end
+
   # A backend's gem, or where it is not installed the stand-in of its documented interface.
   def self.backend(name)
     require name
