@@ -9,13 +9,15 @@ from math import ceil, log
 from typing import Any
 
 import orjson
-from jobtide.sinks import batch
+from jobtide.sinks import alert_rows, batch
 from jobtide.sinks.clickhouse import migrate
 from jobtide.sinks.clickhouse.connection import ClickHouse
 from jobtide.sinks.clickhouse.history_store import HistoryStore
 from jobtide.sinks.clickhouse.rollups import Rollups
+from jobtide.sinks.inserts import insert as insert_of
 from jobtide.sinks.keys import field
 from jobtide.sinks.redis.hot_state import RedisHotState
+from jobtide.streams.alerts.transitions import State, Transition, encode, fingerprint, transition_id
 from jobtide.streams.settings import Settings
 from jobtide.streams.snapshots import HotWrite
 
@@ -45,8 +47,32 @@ def fill_history(settings: Settings, world: World, extra: list[dict[str, Any]] |
         assert len(Rollups(db, settings.retention_executions_days).recompute(minutes, 60)) == len(minutes)
         progress = [(p, 100, world.until_us, world.until_us, world.until_us, "active", world.until_us) for p in range(PARTITIONS)]
         HistoryStore(db).progress(progress)
+        told = alerts_of(world)
+        db.insert(alert_rows.prepare(alert_rows.AlertRecord(b"", encode(each), world.until_us) for each in told).insert())
+        read = [v for p in range(PARTITIONS) for v in (p, world.until_us + MINUTE, world.until_us)]
+        db.insert(insert_of("alerts_progress", ("kafka_partition", "read_until", "updated_at"), read))
     finally:
         db.close()
+
+
+def alerts_of(world: World) -> list[Transition]:
+    """Of every queue two alerts: one that began, fired and is over, with a job as an example, and one that still fires."""
+    found = []
+    for key, facts in grouped(world.facts, 4):
+        labels = dict(zip(("tenant", "environment", "system", "queue"), key, strict=True))
+        stories: list[tuple[str, str, list[State]]] = [("Failing", "warning", ["pending", "firing", "resolved"]), ("Backlog", "critical", ["firing"])]
+        for rule, severity, states in stories:
+            print_, began_us = fingerprint(rule, labels), world.start_us + MINUTE
+            for minute, state in enumerate(states, 1):
+                at_us = world.start_us + minute * 5 * MINUTE
+                value, examples = (None, []) if state == "resolved" else (0.25, [{"job_id": facts[0].job_id, "attempt": "1"}])
+                made = Transition(
+                    id=transition_id(rule, print_, began_us, state), rule=rule, kind="ratio", fingerprint=print_, labels=labels, severity=severity,
+                    state=state, reason="held", episode_us=began_us, at_us=at_us, value=value, samples=40, examples=examples,
+                    condition="attempt_failure_rate > 0.1", from_us=at_us - 5 * MINUTE, to_us=at_us, query=f"/v1/queues?queue={key[3]}",
+                )  # fmt: skip
+                found.append(made)
+    return found
 
 
 async def fill_hot_state(settings: Settings, world: World) -> None:

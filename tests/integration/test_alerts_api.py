@@ -15,6 +15,11 @@ import httpx
 import msgspec
 import pytest
 from jobtide.query.app import create_app
+from jobtide.sinks import alert_history
+from jobtide.sinks.alert_history import AlertHistory
+from jobtide.sinks.clickhouse.connection import ClickHouse
+from jobtide.sinks.history_metrics import HistoryMetrics
+from jobtide.sinks.patience import Patience
 from jobtide.sinks.webhook.desk import Letter
 from jobtide.sinks.webhook.evidence import Evidence
 from jobtide.sinks.webhook.payloads import Request
@@ -78,6 +83,44 @@ async def tell(settings: Settings) -> None:
         letter = Letter(Request(name, "hook", "g", "webhook", b"secret bytes"), 1, 1000, state, 3, reason="HTTP 500", ended_ms=2000)
         await producer.send_and_wait(settings.topic(NOTIFIER), msgspec.msgpack.encode(letter), key=f"o\x1f{name}".encode(), partition=0)
     await producer.stop()
+
+
+def rows_after(running: Running, group: str, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Any], HistoryMetrics]:
+    """Alerts in ClickHouse once a consumer group has read all there is."""
+    monkeypatch.setattr(alert_history, "GROUP", group)
+    metrics, db = HistoryMetrics(), ClickHouse(running.settings)
+
+    async def read() -> None:
+        stop = asyncio.Event()
+        writing = asyncio.create_task(AlertHistory(running.settings, db, Patience(stop, metrics), metrics).run(stop))
+        until = time.monotonic() + 60
+        while db.rows("SELECT uniqExact(kafka_partition) FROM alerts_progress WHERE updated_at > now64(6) - INTERVAL 1 MINUTE") != [(2,)]:
+            assert time.monotonic() < until and not writing.done()
+            await asyncio.sleep(0.1)
+        stop.set()
+        await writing
+
+    try:
+        db.command("TRUNCATE TABLE alerts_progress")
+        asyncio.run(read())
+        return db.rows("SELECT rule, state, tenant, id FROM alerts FINAL WHERE condition = 'c' ORDER BY id"), metrics
+    finally:
+        db.close()
+
+
+def test_the_log_of_alerts_is_kept_in_history_once_however_often_it_is_read(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, metrics = rows_after(running, "one", monkeypatch)
+    of_acme = {(rule, state, "acme") for rule, state in (("Worst", "firing"), ("Bad", "firing"), ("Over", "firing"), ("Over", "resolved"))}
+    ours = {*of_acme, ("Theirs", "firing", "other")}
+    assert sorted(row[:3] for row in first) == sorted(ours)
+    assert metrics.rows["alerts"] == len(ours) and metrics.refused == {} and metrics.alerts_behind == 0, "a repetition and a status are no rows"
+    again, metrics = rows_after(running, "two", monkeypatch)  # from the beginning, as after a lost commit
+    assert metrics.rows["alerts"] == len(ours) and again == first
+    none, metrics = rows_after(running, "two", monkeypatch)  # goes on where it was
+    assert metrics.rows["alerts"] == 0 and none == first
+    answer = running.api.get("/v1/alerts/history", last="25h", rule="Over")
+    assert names(answer) == ["Over", "Over"] and [each["state"] for each in answer["items"]] == ["resolved", "firing"]
+    assert answer["complete_until"] is None and "Redis" in str(answer["degraded"]), "nobody writes live answers here"
 
 
 def names(answer: dict[str, Any]) -> list[str]:

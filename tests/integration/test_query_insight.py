@@ -20,7 +20,7 @@ from jobtide.streams.events import time_text, time_us
 from jobtide.streams.settings import Settings
 
 from tests.fakes.job_world import Fact, World, counted, exact_quantile, grouped
-from tests.fakes.job_world_stores import fill_history, fill_hot_state
+from tests.fakes.job_world_stores import alerts_of, fill_history, fill_hot_state
 from tests.integration.query_server import Api, serving
 from tests.proof.job_events import MINUTE, SECOND, job_event
 
@@ -270,6 +270,48 @@ def test_completeness_step_by_step_adds_up(running: Set) -> None:
         seen[e["epoch"], e["lane"]].append(e["seq"])
     inside = sum(max(s) - min(s) + 1 - len(set(s)) for s in seen.values())
     assert sum(item["missing"] for item in answer["items"]) == inside > 0
+
+
+def test_alerts_of_the_past_are_found_by_time_owner_rule_state_and_alert(running: Set) -> None:
+    world, span = running.world, running.range()
+    told = sorted(alerts_of(world), key=lambda each: (-each.at_us, each.labels["tenant"], each.id))
+    found = items(running, "/v1/alerts/history", **span)
+    assert {row["id"] for row in found} == {each.id for each in told} and len(found) == len(told)
+    assert [row["at"] for row in found] == [time_text(each.at_us) for each in told], "newest first"
+    one = next(row for row in found if row["state"] == "firing" and row["rule"] == "Failing" and row["labels"]["tenant"] == "globex")
+    source = next(each for each in told if each.id == one["id"])
+    assert (one["value"], one["samples"], one["severity"], one["query"]) == (0.25, 40, "warning", source.query) and one["labels"] == source.labels
+    assert (one["started_at"], one["window_from"], one["examples"]) == (time_text(source.episode_us), time_text(source.from_us), source.examples)
+
+    def ids(**wanted: Any) -> set[str]:
+        return {row["id"] for row in items(running, "/v1/alerts/history", **{**span, **wanted})}
+
+    assert ids(tenant="globex") == {each.id for each in told if each.labels["tenant"] == "globex"} != set()
+    assert ids(rule="Backlog", queue="mail") == {each.id for each in told if each.rule == "Backlog" and each.labels["queue"] == "mail"} != set()
+    assert ids(state=["pending", "resolved"]) == {each.id for each in told if each.state in ("pending", "resolved")}
+    assert ids(severity="critical") == {each.id for each in told if each.severity == "critical"}
+    assert ids(fingerprint=source.fingerprint) == {each.id for each in told if each.fingerprint == source.fingerprint}
+    assert ids(to=time_text(source.at_us)) == {each.id for each in told if each.at_us < source.at_us}, "half open"
+    assert ids(from_=time_text(source.at_us)) == {each.id for each in told if each.at_us >= source.at_us}
+    assert ids(job_class="Welcome") == set()
+    running.api.get("/v1/alerts/history", 422, state="loud")
+    cursor = running.api.get("/v1/alerts/history", limit=1, rule="Backlog", **span)["next_cursor"]
+    running.api.get("/v1/alerts/history", 422, limit=1, rule="Failing", cursor=cursor, **span)
+
+
+def test_alerts_of_a_closed_range_have_a_tag_and_an_open_one_has_none(running: Set) -> None:
+    world = running.world
+    answer: dict[str, Any] = running.api.get("/v1/alerts/history", **running.range())
+    assert answer["complete_until"] == time_text(world.until_us - 5 * SECOND) and answer["degraded"] == []
+    closed = {"from": time_text(world.start_us), "to": time_text(world.until_us - 5 * SECOND)}
+    first = running.api.client.get("/v1/alerts/history", params=closed)
+    again = running.api.client.get("/v1/alerts/history", params=closed, headers={"if-none-match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert "etag" not in running.api.client.get("/v1/alerts/history", params={**closed, "to": time_text(world.until_us)}).headers
+    rows = running.api.client.post("/v1/query?tenant=acme", json={"sql": "SELECT count() AS n, uniqExact(rule) FROM alerts"}).json()["rows"]
+    assert [[int(v) for v in row] for row in rows] == [[sum(1 for each in alerts_of(world) if each.labels["tenant"] == "acme"), 2]]
+    exported = running.api.client.get("/v1/export/alerts", params={"format": "ndjson", "tenant": "globex", "last": "24h"})
+    assert len(exported.text.splitlines()) == sum(1 for each in alerts_of(world) if each.labels["tenant"] == "globex")
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES))

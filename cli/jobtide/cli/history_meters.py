@@ -26,6 +26,7 @@ _LABELLED = {"refused": "reason", "rows": "table"}
 _GAUGES = {
     "pending_minutes": "Minutes to be recomputed",
     "remembered_attempts": "Attempts in memory",
+    "alerts_behind": "Records of job.alerts that are not in history yet",
 }
 
 

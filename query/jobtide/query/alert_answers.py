@@ -10,8 +10,8 @@ from jobtide.streams.events import time_text
 from pydantic import BaseModel, ConfigDict, Field
 
 
-class AlertRow(BaseModel):
-    """One alert, as it is now."""
+class AlertChange(BaseModel):
+    """One alert in one state."""
 
     id: str = Field(description="Of this state: rule, fingerprint, episode and state hashed. The same log gives the same.")
     fingerprint: str = Field(description="Of the alert over all its episodes.")
@@ -31,7 +31,18 @@ class AlertRow(BaseModel):
     window_from: str
     window_to: str
     query: str = Field(description="Path and parameters that give the number again.")
+
+
+class AlertRow(AlertChange):
+    """One alert, as it is now."""
+
     silenced_by: str | None = Field(description="The silence that holds it back; null if none does.")
+
+
+class PastAlert(AlertChange):
+    """A change of an alert's state, as history has it."""
+
+    examples: list[dict[str, str]] = Field(description="Some of the jobs it is about, if its rule names any: job_id, attempt, verdict.")
 
 
 class Alerts(BaseModel):

@@ -35,6 +35,7 @@ from jobtide.query.meters import LiveCollector
 from jobtide.query.mirror import Mirror
 from jobtide.query.routes import (
     admin,
+    alert_history,
     alerts,
     batches,
     checks,
@@ -140,7 +141,8 @@ def create_app(settings: Settings) -> FastAPI:
 def assembled(sources: Sources, feed: Feed, lifespan: Lifespan | None = None, guarded: bool = False) -> FastAPI:
     """The routes over any readers."""
     app = FastAPI(title=TITLE, version="1", description=DESCRIPTION, lifespan=lifespan, dependencies=[Depends(takes_tenant)])
-    for noun in (overview, queues, classes, series, jobs, workers, errors, why_slow, trends, deploys, batches, checks, completeness):
+    nouns = (overview, queues, classes, series, jobs, workers, errors, why_slow, trends, deploys, batches, checks, completeness, alert_history)
+    for noun in nouns:
         app.include_router(noun.router(sources))
     app.include_router(stuck.router(sources))
     app.include_router(live.router(feed))

@@ -17,6 +17,7 @@ EXAMPLES: dict[str, str] = {
     "/v1/errors": "/v1/errors?last=24h&category=network",
     "/v1/failures": "/v1/failures?last=24h&recovered=false&limit=10",
     "/v1/batches": "/v1/batches?last=7d",
+    "/v1/alerts/history": "/v1/alerts/history?last=7d&state=firing&severity=critical",
     "/v1/why-slow": "/v1/why-slow?queue=bulk&last=3h",
     "/v1/stuck": "/v1/stuck",
     "/v1/health/queues": "/v1/health/queues",

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 
 from jobtide.query import insight_rows
+from jobtide.query.alert_answers import PastAlert
 from jobtide.query.engine import Engine
 from jobtide.query.history import counted, ends
 from jobtide.query.insight_answers import (
@@ -83,6 +84,21 @@ class Insight:
         kept = rows[:limit]
         key = (kept[-1][5], kept[-1][0], kept[-1][9]) if kept else ()
         return [(insight_rows.deploy(row), row[5]) for row in kept], len(rows) > limit, key
+
+    async def alerts(
+        self, selection: Selection, range_: Range, chosen: dict[str, Any], after: After, limit: int
+    ) -> tuple[list[PastAlert], bool, After]:
+        """`chosen`: rule and fingerprint, None for any; states and severities, empty for all."""
+        parameters = asdict(selection) | ends(range_) | chosen | {"limit": limit + 1} | _after(after or FROM_TOP[:3], 3)
+        rows = await self._engine.ask("alerts", parameters)
+        kept = rows[:limit]
+        key = (kept[-1][10], kept[-1][0], kept[-1][8]) if kept else ()
+        return [insight_rows.past_alert(row) for row in kept], len(rows) > limit, key
+
+    async def alerts_until_us(self) -> int | None:
+        """Alerts that were said before it are in history; None if that is not known."""
+        [(partitions, until_us)] = await self._engine.ask("alerts_progress", {})
+        return until_us if partitions else None
 
     async def batches(
         self, selection: Selection, range_: Range, batch_id: str | None, after: After, limit: int

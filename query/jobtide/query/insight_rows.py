@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jobtide.query import reruns
+from jobtide.query.alert_answers import PastAlert
 from jobtide.query.answers import named, range_out
 from jobtide.query.before_after import Change, Comparison
 from jobtide.query.history_rows import attempt, milliseconds, ratio
@@ -82,6 +83,17 @@ def cost(row: Row) -> CostRow:
 
 def seconds(us: int) -> float:
     return us / SECOND_US
+
+
+def past_alert(row: Row) -> PastAlert:
+    """A row of alerts.sql."""
+    _, rule, kind, severity, state, reason, labels, fingerprint, id_, episode_us, at_us, value, samples = row[:13]
+    condition, from_us, to_us, query, summary, runbook, examples = row[13:]
+    return PastAlert(
+        id=id_, fingerprint=fingerprint, rule=rule, kind=kind, state=state, reason=reason, severity=severity, labels=dict(labels), summary=summary,
+        runbook=runbook, condition=condition, value=value, samples=samples, started_at=time_text(episode_us), at=time_text(at_us),
+        window_from=time_text(from_us), window_to=time_text(to_us), query=query, examples=[dict(each) for each in examples],
+    )  # fmt: skip
 
 
 def deploy(row: Row) -> DeployRow:

@@ -24,6 +24,8 @@ By = Literal["total", "tenant", "environment", "system", "queue", "job_class"]
 CategoryFilter = Literal["network", "validation", "resource", "unknown"]
 Slowness = Literal["run_p50", "run_p95", "run_p99", "wait_p50", "wait_p95", "wait_p99"]
 FileFormat = Literal["csv", "ndjson", "parquet", "arrow"]
+AlertState = Literal["pending", "firing", "resolved", "inactive"]
+AlertSeverity = Literal["info", "warning", "critical"]
 LiveWindow = Literal["1m", "5m", "15m", "1h"]
 
 MAX_LIMIT = 1000
@@ -103,6 +105,13 @@ class SlowestParams(ListParams):
     measure: Slowness = Field("run_p95", description="What is slow: run or wait times, by which quantile.")
 
 
+class PastAlertsParams(ListParams):
+    rule: Name | None = Field(None, description="Only of this rule.")
+    fingerprint: Name | None = Field(None, description="Only of this alert: all its episodes.")
+    state: list[AlertState] = Field([], description="Only changes into these states. May be repeated.")
+    severity: list[AlertSeverity] = Field([], description="Only of these severities. May be repeated.")
+
+
 class DeploysParams(ListParams):
     release: Name | None = Field(None, description="Only this release.")
 
@@ -166,6 +175,7 @@ ErrorsListed = Annotated[ErrorsParams, Query()]
 FailuresListed = Annotated[FailuresParams, Query()]
 Ranked = Annotated[RankedParams, Query()]
 SlowestListed = Annotated[SlowestParams, Query()]
+PastAlertsListed = Annotated[PastAlertsParams, Query()]
 DeploysListed = Annotated[DeploysParams, Query()]
 BatchesListed = Annotated[BatchesParams, Query()]
 Stepped = Annotated[SteppedParams, Query()]

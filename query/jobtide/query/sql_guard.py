@@ -29,6 +29,7 @@ VIEWS = {
     "workers": "what workers said of themselves",
     "deploys": "releases as they were marked",
     "queue_states": "queue snapshots, pauses and resumptions",
+    "alerts": "every change of an alert's state, with the number it was decided by",
 }
 PREFIX = "cte_"  # of every name that WITH makes: it can then mean nothing else
 

@@ -2,7 +2,7 @@
 
 Every table of our database with a `tenant` column is swept, so that a table added later is not forgotten. Minute numbers
 hold no job ids: they stay when one job is erased. Not reached: what Kafka keeps until its retention is over (7 days by
-default); folding it again (`jobtide rebuild`, a second history writer) would bring it back, and so would an emitter
+default, alerts 90); folding it again (`jobtide rebuild`, a second history writer) would bring it back, and so would an emitter
 that still sends. A running stage 2 rewrites a tenant's live answers from memory until its windows are over (65 minutes).
 """
 
@@ -36,7 +36,8 @@ class Erasure:
 
     def job(self, tenant: str, job_id: str) -> dict[str, int]:
         """Rows that were erased, by table."""
-        return self._sweep({"tenant": tenant, "job_id": job_id}, lambda columns: "job_id" in columns)
+        about = {"tenant": tenant, "job_id": job_id}
+        return self._sweep(about, lambda columns: "job_id" in columns) | self._unnamed(about)
 
     def tenant(self, tenant: str) -> dict[str, int]:
         """Rows that were erased, by table, and live answers as `redis`."""
@@ -55,6 +56,17 @@ class Erasure:
                 self._clickhouse.command(f"ALTER TABLE {table} DELETE WHERE {where} SETTINGS mutations_sync = 2", about)
                 erased[table] = count
         return erased
+
+    def _unnamed(self, about: Mapping[str, str]) -> dict[str, int]:
+        """Alerts that name the job as an example stay, without it."""
+        if not self._clickhouse.rows("SELECT 1 FROM system.tables WHERE database = currentDatabase() AND name = 'alerts'"):
+            return {}
+        named = "tenant = {tenant:String} AND arrayExists(each -> each['job_id'] = {job_id:String}, examples)"
+        ((count,),) = self._clickhouse.rows(f"SELECT count() FROM alerts WHERE {named}", about)
+        if count:
+            others = "arrayFilter(each -> each['job_id'] != {job_id:String}, examples)"
+            self._clickhouse.command(f"ALTER TABLE alerts UPDATE examples = {others} WHERE {named} SETTINGS mutations_sync = 2", about)
+        return {"alerts": count} if count else {}
 
     def _forget(self, tenant: str) -> int:
         keys = Keys(self._settings.redis_prefix)

@@ -2,8 +2,8 @@
 
 `run` is all of it, for a process of its own and for the edge process of `jobtide up`. Three stages overlap, each with one batch at most:
 collect records, prepare rows (Python), write them (ClickHouse). A batch is written in this order: minutes it makes dirty, its rows, the
-offsets. Minutes are recomputed beside it (`upkeep`). While ClickHouse is away a batch is repeated, nothing is fetched and nothing is
-committed. What decides is pure and elsewhere: `batch`, `moves`, `dirty`, `watermarks`.
+offsets. Minutes are recomputed beside it (`upkeep`), alerts kept beside it (`alert_history`). While ClickHouse is away a batch is repeated,
+nothing is fetched and nothing is committed. What decides is pure and elsewhere: `batch`, `moves`, `dirty`, `watermarks`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from aiokafka.errors import KafkaError
 from jobtide.sinks import batch as batches
 from jobtide.sinks import moves, ownership
+from jobtide.sinks.alert_history import AlertHistory
 from jobtide.sinks.clickhouse import migrate
 from jobtide.sinks.clickhouse.connection import ClickHouse
 from jobtide.sinks.clickhouse.history_store import HistoryStore
@@ -57,9 +58,13 @@ async def run(settings: Settings, stop: asyncio.Event, metrics: HistoryMetrics |
     db = ClickHouse(settings)
     try:
         await patience.call("write", lambda: True, migrate.prepare, settings)
-        await HistoryWriter(settings, db, patience, metrics).run(stop)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(HistoryWriter(settings, db, patience, metrics).run(stop))
+            group.create_task(AlertHistory(settings, db, patience, metrics).run(stop))
     except Stopped:
         pass
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None  # the first that went wrong; the other was cancelled because of it
     finally:
         await asyncio.to_thread(patience.close)
         db.close()

@@ -26,6 +26,7 @@ class HistoryMetrics:
     rebalances: int = 0
     pending_minutes: int = 0  # gauge: marked, not recomputed yet
     remembered_attempts: int = 0  # gauge
+    alerts_behind: int = 0  # gauge: records of job.alerts that are not in history yet, of this process's partitions
     lag: dict[int, int] = field(default_factory=dict)  # gauge: messages behind the end of the log, by partition
     watermark_us: dict[int, int] = field(default_factory=dict)  # gauge, by partition
     last_error: str = ""  # the last reason for waiting; empty again when a call succeeded

@@ -91,6 +91,7 @@ class Settings:
     retention_rollups_days: int = _setting(400, "days that minute rollups and deploys are kept in history", low=1, high=20_000)
     retention_workers_days: int = _setting(7, "days that worker snapshots are kept in history", low=1, high=20_000)
     retention_queues_days: int = _setting(30, "days that queue snapshots, pauses and resumptions are kept in history", low=1, high=20_000)
+    retention_alerts_days: int = _setting(400, "days that changes of alerts are kept in history", low=1, high=20_000)
     retention_audit_days: int = _setting(400, "days that the record of who did what is kept in history", low=1, high=20_000)
     query_max_s: int = _setting(10, "longest time an analyst's query may take", low=1, high=3600)
     query_max_rows: int = _setting(10_000, "most rows in the answer to an analyst's query; more are cut off", low=1, high=1_000_000)

@@ -33,6 +33,7 @@ _KEPT_FROM = {
     "execution_lists": "greatest(toDateTime(last_at), ingested_at)",
     "deploys": "greatest(toDateTime(time), toDateTime(ingested_at))",
     "queue_states": "greatest(toDateTime(time), toDateTime(ingested_at))",
+    "alerts": "greatest(toDateTime(at), toDateTime(ingested_at))",
     "rollup_1m": "greatest(minute, toDateTime(intDiv(version, 1000000)))",
     "rollup_1h": "greatest(hour, toDateTime(intDiv(version, 1000000)))",
     "worker_snapshots": "greatest(toDateTime(time), toDateTime(ingested_at))",
@@ -122,6 +123,7 @@ def apply_retention(db: ClickHouse, settings: Settings) -> None:
         "execution_lists": settings.retention_executions_days,
         "deploys": settings.retention_rollups_days,  # they explain the numbers, as long as there are any
         "queue_states": settings.retention_queues_days,
+        "alerts": settings.retention_alerts_days,
         "rollup_1m": settings.retention_rollups_days,
         "rollup_1h": settings.retention_rollups_days,
         "worker_snapshots": settings.retention_workers_days,

@@ -21,7 +21,7 @@ from jobtide.streams.agents.rules_file import RulesFile
 from jobtide.streams.agents.stage import end_process
 from jobtide.streams.alerts.partition import RuledPartition
 from jobtide.streams.alerts.saved import Restorer, save
-from jobtide.streams.alerts.transitions import Transition, encode
+from jobtide.streams.alerts.transitions import RULES_KEY, Transition, encode
 from jobtide.streams.checkpoint.log import CheckpointLog, Lost
 from jobtide.streams.folds.records import Record
 from jobtide.streams.settings import Settings
@@ -30,7 +30,7 @@ from prometheus_client import Counter, Gauge
 
 LOOK_S = 1.0
 MOST_UNSAVED = 10_000  # hours of long totals, some 350 bytes each, that a replay gathers: one batch holds 15 MiB
-STATUS_KEY = b"rules\x1f"  # beside the alerts, by fingerprint, a partition's owner tells which rules it uses
+STATUS_KEY = RULES_KEY
 TRANSITIONS = Counter("jobtide_alert_transitions", "Transitions of alerts.", ["state", "severity"])
 FIRING = Gauge("jobtide_alerts_firing", "Alerts that fire now, of this worker's partitions.")
 

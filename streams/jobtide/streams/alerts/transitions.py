@@ -13,6 +13,8 @@ from typing import Literal
 
 import msgspec
 
+RULES_KEY = b"rules\x1f"  # in job.alerts, beside the alerts by fingerprint: begins the keys under which workers tell which rules they use
+
 State = Literal["pending", "firing", "resolved", "inactive"]  # inactive: a pending alert that did not become one
 
 
