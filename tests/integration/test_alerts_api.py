@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from zlib import crc32
 import httpx
 import msgspec
 import pytest
+from click.testing import CliRunner
+from jobtide.cli.main import cli
 from jobtide.query.app import create_app
 from jobtide.sinks import alert_history
 from jobtide.sinks.alert_history import AlertHistory
@@ -134,6 +137,18 @@ def test_alerts_worst_first_by_state_tenant_and_rule(running: Running) -> None:
     assert names(get("/v1/alerts", state="resolved")) == ["Over"] and names(get("/v1/alerts", rule="Bad")) == ["Bad"]
     assert get("/v1/alerts", limit=1)["truncated"] is True
     assert get("/v1/alerts", 422, state="loud")["status"] == 422
+
+
+def test_the_command_line_shows_what_fires(running: Running) -> None:
+    def run(*arguments: str) -> str:
+        done = CliRunner().invoke(cli, ["alerts", *arguments, "--url", running.api.url])
+        assert done.exit_code == 0, (done.output, done.exception)
+        return done.stdout
+
+    assert json.loads(run("--json", "--tenant", "acme"))["items"] == running.api.get("/v1/alerts", tenant="acme", limit=50)["items"]
+    shown = run().splitlines()
+    assert shown[0].split()[:5] == ["at", "state", "severity", "rule", "about"] and "Worst" in shown[1] and "acme / celery / mail" in shown[1]
+    assert "Over" not in run() and "Over" in run("--state", "resolved") and "nothing fires" in run("--rule", "None")
 
 
 def test_the_status_page(running: Running) -> None:

@@ -4,29 +4,41 @@ import asyncio
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
+from zlib import crc32
 
 import httpx2
 import jsonschema_rs
+import msgspec
 import pytest
 from jobtide.access.caller import Role
 from jobtide.access.keyring import KeyFile
 from jobtide.access.keys import Key
 from jobtide.query.app import create_app
-from jobtide.streams.settings import load
+from jobtide.query.selection import SERIES_PARTS
+from jobtide.sinks.keys import field
+from jobtide.sinks.redis.hot_state import RedisHotState
+from jobtide.streams.agents.kafka import new_producer
+from jobtide.streams.alerts.transitions import Transition, encode
+from jobtide.streams.settings import Settings, load
+from jobtide.streams.snapshots import HotWrite, SeriesStuck, StuckAttempt
+from jobtide.streams.topics import ALERTS
 from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 
-from tests.fakes.job_world import World
-from tests.fakes.job_world_stores import fill_history, fill_hot_state
+from tests.fakes.job_world import World, grouped
+from tests.fakes.job_world_stores import alerts_of, fill_history, fill_hot_state
 from tests.integration.query_server import Api, serving
 from tests.integration.test_access import secrets_of
 from tests.integration.test_query_api import NOW
 from tests.proof.job_events import MINUTE
+from tests.servers import create_topics
 
 WORLD = World((NOW - 30 * MINUTE) // MINUTE * MINUTE + 17_345_678, 28, 300)
 FACT = next(f for f in WORLD.facts if f.outcome == "failed")
@@ -39,7 +51,36 @@ CALLS: dict[str, dict[str, Any]] = {
     "list_workers": {},
     "stuck_jobs": {"verdict": ["late", "slow", "lost"]},
     "why_slow": {"queue": "reports", "last": "1h"},
+    "alerts": {"last": "24h"},
 }
+
+
+STUCK_PATH = "/v1/stuck?" + urlencode(dict(zip((*SERIES_PARTS, "verdict"), (*FACT.key, "lost"), strict=True)))
+
+
+async def tell(settings: Settings, alerts: list[Transition]) -> None:
+    """What the rules said, in the order of time."""
+    producer = new_producer(settings)
+    await producer.start()
+    for each in sorted(alerts, key=lambda each: each.at_us):
+        key = each.fingerprint.encode()
+        await producer.send_and_wait(settings.topic(ALERTS), encode(each), key=key, partition=crc32(key) % settings.partitions)
+    await producer.stop()
+
+
+async def fill_stuck(settings: Settings, world: World) -> None:
+    """One attempt whose worker is gone since three hours."""
+    since_us = world.until_us - 180 * MINUTE
+    lost = StuckAttempt(
+        job_id="lost-1", attempt=1, worker_id="w-1", verdict="lost", since_us=since_us, limit_us=25_000_000, limit_source="heartbeat",
+        severity="critical", last_event_us=since_us, p99_us=None, reason="silent", heartbeat_us=since_us,
+    )  # fmt: skip
+    state = RedisHotState(settings)
+    try:
+        snapshot = SeriesStuck(*FACT.key, {"lost": 1}, 0, [lost])
+        await state.write([HotWrite("stuck", FACT.tenant, field(*FACT.key[1:]), 1, msgspec.json.encode(snapshot))])
+    finally:
+        await state.close()
 
 
 @dataclass(frozen=True)
@@ -60,19 +101,24 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place(redis_url: str, chdb_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def place(kafka_broker: str, redis_url: str, chdb_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     file = KeyFile(tmp_path_factory.mktemp("keys") / "keys.json")
 
     def key(role: Role, *tenants: str) -> str:
         return file.create(Key(id="", sha256="", name=role.value, role=role, tenants=tenants or None, rate_per_minute=0, created_us=0))
 
     everything, globex, ingest = key(Role.VIEWER), key(Role.VIEWER, "globex"), key(Role.INGEST, "acme")
-    settings = load({}, redis_url=redis_url, redis_prefix="mcp-", clickhouse_url=chdb_url, clickhouse_database="mcp_tests", keys_file=str(file.path))
+    settings = load({}, redis_url=redis_url, redis_prefix="mcp-", clickhouse_url=chdb_url, clickhouse_database="mcp_tests", keys_file=str(file.path),
+                    broker=kafka_broker, topic_prefix="mcp.", partitions=2)  # fmt: skip
+    asyncio.run(create_topics(kafka_broker, "mcp.", 2))
+    asyncio.run(tell(settings, alerts_of(WORLD)))
     fill_history(settings, WORLD)
     asyncio.run(fill_hot_state(settings, WORLD))
+    asyncio.run(fill_stuck(settings, WORLD))
     with serving(create_app(settings)) as api:
         api.client.headers["authorization"] = f"Bearer {everything}"
         api.wait_for("/readyz")
+        api.wait_for("/v1/alerts")
         while api.get("/v1/classes", last="5m")["source"] != "live":
             pass
         yield Place(api, everything, globex, ingest)
@@ -105,6 +151,24 @@ async def test_every_tool_is_listed_as_reading_only_and_gives_what_its_schema_sa
         attention = await called(client, "what_needs_attention", CALLS["what_needs_attention"])
         dead = {f.job_class for f in WORLD.facts if f.dead_us is not None}
         assert dead <= {f["what"].split(" on ")[0] for f in attention["findings"] if f["kind"] == "dead_jobs"}
+        lost = [f for f in attention["findings"] if f["kind"] == "stuck"]
+        assert [(f["severity"], f["ask_next"]) for f in lost] == [("critical", STUCK_PATH)] and "is lost, for up to 180 min" in lost[0]["what"]
+        assert place.api.get(STUCK_PATH)["items"], "the path that it names shows it"
+        rules = Counter(f["what"].split()[1] for f in attention["findings"] if f["kind"] == "alert")
+        assert rules == {"Backlog": len(list(grouped(WORLD.facts, 4)))}, "what is over or silenced needs no attention"
+
+
+async def test_alerts_are_told_as_they_are_now_and_as_they_were(place: Place) -> None:
+    told = alerts_of(WORLD)
+    async with place.client(place.all_tenants) as client:
+        answer = await called(client, "alerts", {"last": "24h", "limit": 500})
+        assert {row["id"] for row in answer["recent"]} == {each.id for each in told} and answer["more"] is False
+        assert {row["id"] for row in answer["now"]} == {each.id for each in told if each.rule == "Backlog"}
+        mail = await called(client, "alerts", {"rule": "Failing", "tenant": "acme", "system": "celery", "queue": "mail", "limit": 1})
+        assert mail["now"] == [] and mail["more"] is True
+        assert [(row["state"], row["labels"]["system"], row["labels"]["queue"]) for row in mail["recent"]] == [("resolved", "celery", "mail")]
+        backlog = await called(client, "alerts", {"rule": "Backlog", "queue": "reports"})
+        assert {row["labels"]["queue"] for row in (*backlog["now"], *backlog["recent"])} == {"reports"} and len(backlog["now"]) == 1
 
 
 async def test_errors_are_told_as_the_api_tells_them(place: Place) -> None:

@@ -49,8 +49,8 @@ class Api:
     def delete(self, path: str, params: Params | None = None) -> dict[str, Any]:
         return self._json("DELETE", path, params)
 
-    def post(self, path: str, body: Any) -> dict[str, Any]:
-        return self._json("POST", path, None, json.dumps(body).encode())
+    def post(self, path: str, body: Any, params: Params | None = None) -> dict[str, Any]:
+        return self._json("POST", path, params, json.dumps(body).encode())
 
     def pieces(self, method: str, path: str, params: Params | None = None, body: bytes | None = None) -> Iterator[bytes]:
         """An answer of any length, as it comes."""

@@ -5,6 +5,7 @@ Everything an event may hold (names, messages) is made harmless for a terminal h
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -168,6 +169,51 @@ EVENT_COLUMNS: tuple[Column, ...] = (
     (">since before", _of("since_previous_ms", ms)),
     ("worker", _of("worker_id")),
 )
+
+
+def _about(item: Item) -> str:
+    """What an alert is about, by its labels."""
+    labels = item["labels"]
+    return clean(" / ".join(labels[name] for name in ("tenant", "system", "queue", "job_class", "worker_id") if labels.get(name)))
+
+
+def _silenced(item: Item) -> str:
+    return "silenced" if item.get("silenced_by") else ""
+
+
+ALERT_COLUMNS: tuple[Column, ...] = (
+    ("at", _of("at", clock)),
+    ("state", _of("state")),
+    ("severity", _of("severity")),
+    ("rule", _of("rule")),
+    ("about", _about),
+    (">value", lambda item: "-" if item["value"] is None else f"{item['value']:.6g}"),
+    ("condition", _of("condition")),
+    ("began", _of("started_at", clock)),
+)
+
+
+def alerts(answer: Item) -> Picture:
+    """What fires now."""
+    below = [] if answer["items"] else ["nothing fires"]
+    return table(answer["items"], (*ALERT_COLUMNS, ("", _silenced)), (), [*below, *(["there is more: raise --limit"] if answer["truncated"] else [])])
+
+
+def result(answer: Item) -> Picture:
+    """The rows of a SELECT."""
+    headings = [clean(column["name"]) for column in answer["columns"]]
+    kinds = {clean(column["name"]): column["type"].removeprefix("Nullable(") for column in answer["columns"]}
+    numbers = frozenset(name for name, kind in kinds.items() if kind.startswith(("Int", "UInt", "Float", "Decimal")))
+    rows = [[clean(value if isinstance(value, str | None) else json.dumps(value, ensure_ascii=False)) for value in row] for row in answer["rows"]]
+    cut = ", cut off: ask for less" if answer["truncated"] else ""
+    return Picture(headings, rows, (), [f"{count(len(rows))} rows{cut}, {ms(answer['elapsed_ms'])}"], numbers)
+
+
+def views(answer: Item) -> Picture:
+    """What can be asked."""
+    rows = [[clean(view["name"]), clean(view["description"])] for view in answer["items"]]
+    columns = [f"{clean(view['name'])}: {clean(', '.join(c['name'] for c in view['columns']), 2000)}" for view in answer["items"]]
+    return Picture(("view", "what it holds"), rows, (), [*columns, f"functions: {clean(', '.join(answer['functions']), 20_000)}"])
 
 
 def table(items: Sequence[Item], columns: Sequence[Column], above: Sequence[str] = (), below: Sequence[str] = ()) -> Picture:

@@ -1,20 +1,24 @@
 """What a person should look at first, out of the answers of the API: findings with their evidence, worst first. Pure.
 
 The thresholds are the shipped ones of a queue's health: waiting 60 s or 300 s at p95, 1 000 or 10 000 waiting jobs, 5 % or
-25 % of at least MIN_ENDED attempts failed. Alerts with rules of one's own are another matter.
+25 % of at least MIN_ENDED attempts failed. What is stuck, and what the alert rules say, is added as it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Literal
+from urllib.parse import urlencode
 
+from jobtide.query.alert_answers import AlertRow
 from jobtide.query.answers import ClassRow, Numbers, QueueRow
 from jobtide.query.fleet_answers import Overview
+from jobtide.query.stuck_answers import StuckRow
 from pydantic import BaseModel, Field
 
 Severity = Literal["critical", "warning", "note"]
-Kind = Literal["failing", "dead_jobs", "slow_start", "backlog", "paused", "workers_gone", "events_lost", "degraded"]
+Kind = Literal["failing", "dead_jobs", "slow_start", "backlog", "paused", "workers_gone", "events_lost", "degraded", "stuck", "alert"]
 
 WAIT_MS = (60_000.0, 300_000.0)
 WAITING = (1_000, 10_000)
@@ -22,6 +26,8 @@ FAILING = (0.05, 0.25)
 MIN_ENDED = 10
 MAX_FINDINGS = 50
 _ORDER: dict[str, int] = {"critical": 0, "warning": 1, "note": 2}
+_OF_STUCK: dict[str, Severity] = {"low": "note", "medium": "warning", "high": "critical", "critical": "critical"}
+_OF_ALERT: dict[str, Severity] = {"info": "note", "warning": "warning", "critical": "critical"}
 
 
 class Finding(BaseModel):
@@ -41,9 +47,12 @@ class Attention(BaseModel):
     findings: list[Finding]
 
 
-def attention(overview: Overview, queues: list[QueueRow], classes: list[ClassRow]) -> Attention:
+def attention(
+    overview: Overview, queues: Sequence[QueueRow], classes: Sequence[ClassRow], stuck: Sequence[StuckRow] = (), firing: Sequence[AlertRow] = ()
+) -> Attention:
     """The findings of one moment."""
     found = [*_installation(overview), *(f for row in queues for f in _queue(row)), *(f for row in classes for f in _class(row))]
+    found += [*_stuck(stuck), *(_alert(row) for row in firing if row.silenced_by is None)]
     found.sort(key=lambda finding: (_ORDER[finding.severity], finding.kind, finding.what))
     return Attention(complete_until=overview.complete_until, degraded=overview.degraded, findings=found[:MAX_FINDINGS])
 
@@ -80,6 +89,30 @@ def _class(row: ClassRow) -> Iterator[Finding]:
     if row.dead:
         dead = ask.replace("failed", "dead", 1)
         yield Finding(severity="warning", kind="dead_jobs", what=f"{name}: {row.dead} jobs have no tries left", ask_next=dead)
+
+
+def _stuck(rows: Sequence[StuckRow]) -> Iterator[Finding]:
+    """One finding for each class and verdict, by the worst of its attempts."""
+    ranks = tuple(_OF_STUCK)
+    for key, group in groupby(sorted(rows, key=_class_and_verdict), _class_and_verdict):
+        tenant, environment, system, queue, job_class, verdict = key
+        found = list(group)
+        worst, longest = max(found, key=lambda row: ranks.index(row.severity)), max(found, key=lambda row: row.age_ms)
+        jobs = f"{len(found)} jobs are" if len(found) > 1 else f"job {longest.job_id} is"
+        what = f"{job_class} on {queue} of {tenant}/{environment}/{system}: {jobs} {verdict}, for up to {longest.age_ms / 60_000:.0f} min"
+        asked = {"tenant": tenant, "environment": environment, "system": system, "queue": queue, "job_class": job_class, "verdict": verdict}
+        yield Finding(severity=_OF_STUCK[worst.severity], kind="stuck", what=what, ask_next=f"/v1/stuck?{urlencode(asked)}")
+
+
+def _class_and_verdict(row: StuckRow) -> tuple[str, ...]:
+    return row.tenant, row.environment, row.system, row.queue, row.job_class, row.verdict
+
+
+def _alert(row: AlertRow) -> Finding:
+    about = ", ".join(f"{name}={value}" for name, value in row.labels.items())
+    value = "" if row.value is None else f", now {row.value:.6g}"
+    what = f"alert {row.rule} fires for {about}: {row.condition}{value}"
+    return Finding(severity=_OF_ALERT[row.severity], kind="alert", what=what, ask_next=row.query)
 
 
 def _ended(row: Numbers) -> int:

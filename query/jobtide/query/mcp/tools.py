@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Protocol
 from urllib.parse import quote
 
+from jobtide.query.alert_answers import AlertRow, Alerts, PastAlert
 from jobtide.query.answers import ClassRow, Page, QueueRow
 from jobtide.query.fleet_answers import Overview, WorkerRow
 from jobtide.query.job_answers import JobRow, Timeline
 from jobtide.query.mcp.attention import Attention, attention
+from jobtide.query.mcp.told import AlertsTold, told
 from jobtide.query.stuck_answers import StuckPage
 from jobtide.query.why_slow_answers import WhySlow
 from mcp.server.mcpserver import Context, MCPServer
@@ -54,7 +56,7 @@ def server(ask: Ask, version: str) -> MCPServer[Any]:
     tools = Tools(ask)
     for tool in (
         tools.what_needs_attention, tools.list_queues, tools.queue_stats, tools.list_failed_jobs, tools.job_timeline, tools.list_workers,
-        tools.stuck_jobs, tools.why_slow,
+        tools.stuck_jobs, tools.why_slow, tools.alerts,
     ):  # fmt: skip
         made.add_tool(tool, annotations=ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False))
     return made
@@ -69,12 +71,19 @@ class Tools:
     async def what_needs_attention(
         self, ctx: Context, last: Last = "15m", tenant: Tenant = None, environment: Environment = None
     ) -> Attention:
-        """What is wrong now: failing classes, dead jobs, slow starts, backlogs, paused queues, missing workers, lost events; worst first."""
+        """What is wrong now: firing alerts, stuck jobs, failing classes, dead jobs, slow starts, backlogs, paused queues, missing workers, lost
+        events; worst first.
+        """
         params = {"last": last, "tenant": tenant, "environment": environment}
         overview = Overview.model_validate(await self._get(ctx, "/v1/overview", params))
         queues = Page[QueueRow].model_validate(await self._get(ctx, "/v1/queues", params | {"limit": 1000}))
         classes = Page[ClassRow].model_validate(await self._get(ctx, "/v1/classes", params | {"limit": 1000}))
-        return attention(overview, queues.items, classes.items)
+        stuck = StuckPage.model_validate(await self._get(ctx, "/v1/stuck", {"tenant": tenant, "environment": environment, "limit": 1000}))
+        firing, missing = await self._firing(ctx, {"tenant": tenant, "state": ["firing"]})
+        if missing is not None:
+            overview.degraded.append(f"what fires now is not known: {missing}")
+        of_place = [row for row in firing or () if environment is None or row.labels.get("environment") == environment]
+        return attention(overview, queues.items, classes.items, stuck.items, of_place)
 
     async def list_queues(
         self, ctx: Context, last: Last = "15m", tenant: Tenant = None, environment: Environment = None, system: System = None, limit: Limit = LIMIT
@@ -167,6 +176,30 @@ class Tools:
         """
         params = {"queue": queue, "last": last, "tenant": tenant, "environment": environment, "system": system}
         return WhySlow.model_validate(await self._get(ctx, "/v1/why-slow", params))
+
+    async def alerts(
+        self,
+        ctx: Context,
+        last: Last = "24h",
+        rule: Annotated[str | None, Field(description="Only of this rule.")] = None,
+        tenant: Tenant = None,
+        environment: Environment = None,
+        system: System = None,
+        queue: Queue = None,
+        limit: Limit = LIMIT,
+    ) -> AlertsTold:
+        """Alerts: what fires or is pending now, and every change in the range: when, for what, by which number, with the path that gives it again."""
+        labels = {"tenant": tenant, "environment": environment, "system": system, "queue": queue}
+        past = Page[PastAlert].model_validate(await self._get(ctx, "/v1/alerts/history", {**labels, "last": last, "rule": rule, "limit": limit}))
+        now, missing = await self._firing(ctx, {"tenant": tenant, "rule": rule})
+        return told(now, missing, past, labels)
+
+    async def _firing(self, ctx: Context, params: Mapping[str, Any]) -> tuple[list[AlertRow] | None, str | None]:
+        """What fires now; None with the reason while that cannot be read: then the rest of an answer is still worth having."""
+        try:
+            return Alerts.model_validate(await self._get(ctx, "/v1/alerts", {**params, "limit": 1000})).items, None
+        except ToolError as refused:
+            return None, str(refused)
 
     async def _get(self, ctx: Context, path: str, params: Mapping[str, Any]) -> dict[str, Any]:
         given = {name: value for name, value in params.items() if value is not None}
