@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from jobtide.access.redaction import MASK, RULES
 from jobtide.sinks.fingerprints import VARYING, fingerprint
 
 CONTRACT = Path(__file__).parents[2] / "emitters" / "contract"
@@ -13,6 +14,11 @@ PLAIN = [v for v in VECTORS if "message" in v and v["secrets"] == v["message"]]
 
 def test_the_pattern_is_the_contracts() -> None:
     assert json.loads((CONTRACT / "masking.json").read_text())["varying"] == VARYING
+
+
+def test_the_audit_logs_rules_are_those_of_the_contract() -> None:
+    rules = json.loads((CONTRACT / "masking.json").read_text())
+    assert [(rule["pattern"], rule["ignore_case"]) for rule in rules["rules"]] == list(RULES) and rules["mask"] == MASK
 
 
 @pytest.mark.parametrize("vector", PLAIN, ids=lambda v: v["why"][:60])

@@ -19,7 +19,7 @@ from jobtide.streams.errors import ConfigError, StoreRejected, TransientError
 log = logging.getLogger("jobtide.audit")
 
 TABLE = "audit_log"
-COLUMNS = ("at", "caller", "key_id", "role", "address", "method", "path", "query", "status", "outcome")
+COLUMNS = ("at", "caller", "key_id", "role", "address", "method", "path", "query", "status", "outcome", "detail")
 MAX_WAITING = 10_000
 BATCH = 500
 RETRY_S = 2.0
@@ -41,10 +41,11 @@ class Record(msgspec.Struct, frozen=True):
     query: str
     status: int
     outcome: str
+    detail: str = ""  # the text of a question in SQL, as `redaction` lets it be kept
 
     def row(self) -> Row:
         texts = [text[:MAX_CHARS] for text in (self.caller, self.key_id, self.role, self.address, self.method, self.path, self.query)]
-        return (self.at_us, *texts, self.status, self.outcome[:MAX_CHARS])
+        return (self.at_us, *texts, self.status, self.outcome[:MAX_CHARS], self.detail[:MAX_CHARS])
 
 
 class Trail:

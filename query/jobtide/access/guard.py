@@ -25,6 +25,7 @@ from jobtide.access.keyring import Keyring
 from jobtide.access.keys import Refusal, looks_like_jwt, looks_like_key
 from jobtide.access.limits import Limiter, RedisCounter
 from jobtide.access.problem import send_problem
+from jobtide.access.redaction import kept
 from jobtide.sinks.redis.connection import connect
 from jobtide.streams.errors import ConfigError
 from jobtide.streams.settings import Settings
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from jobtide.access.oidc import Issuer
 
 CALLER = "jobtide.caller"
+DETAIL = "jobtide.audit"  # what a route has the audit log keep
 EXPORTS = "/v1/export/"
 REFUSED_PER_MINUTE = 60  # of one address, before it is not even told why
 REDIS_PATIENCE_S = 0.25
@@ -127,7 +129,7 @@ class Guard:
                 await send_problem(send, path, query.status, query.detail)
                 return
             scope = {**scope, "query_string": query}
-        await self._pass({**scope, CALLER: found}, receive, send, found)
+        await self._pass({**scope, CALLER: found, DETAIL: {}}, receive, send, found)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send, caller: Caller) -> None:
         status = 0
@@ -142,7 +144,8 @@ class Guard:
             await self._app(scope, receive, noticing)
         finally:
             if _is_audited(scope["method"], scope["path"]):
-                self._note(scope, caller, status or 500, "done" if 200 <= status < 400 else "failed")
+                detail = scope[DETAIL].get("text", "")
+                self._note(scope, caller, status or 500, "done" if 200 <= status < 400 else "failed", detail)
 
     async def _refuse(self, scope: Scope, send: Send, why: Refusal) -> None:
         refusals.labels(why.value).inc()
@@ -168,8 +171,8 @@ class Guard:
         kind = "ingest" if path == policy.EVENTS else "ask"
         return await self._access.limiter.seconds_to_wait(f"{kind}:{caller.key_id}", limit) if limit else 0
 
-    def _note(self, scope: Scope, caller: Caller, status: int, outcome: str) -> None:
-        self._access.trail.note(record(scope, caller, status, outcome))
+    def _note(self, scope: Scope, caller: Caller, status: int, outcome: str, detail: str = "") -> None:
+        self._access.trail.note(record(scope, caller, status, outcome, detail))
 
 
 _WHY = {
@@ -180,11 +183,11 @@ _WHY = {
 }
 
 
-def record(scope: Scope, caller: Caller, status: int, outcome: str) -> Record:
+def record(scope: Scope, caller: Caller, status: int, outcome: str, detail: str = "") -> Record:
     """What the audit log says of a request."""
     return Record(
         now_us(), caller.name, caller.key_id, caller.role.value if caller.role else "", _address(scope), scope["method"], scope["path"][:MAX_QUERY],
-        scope.get("query_string", b"")[:MAX_QUERY].decode("latin-1"), status, outcome,
+        scope.get("query_string", b"")[:MAX_QUERY].decode("latin-1"), status, outcome, detail,
     )  # fmt: skip
 
 
@@ -215,6 +218,11 @@ def caller_of(request: Request) -> Caller:
     found = request.scope.get(CALLER, OPEN)
     assert isinstance(found, Caller)
     return found
+
+
+def write_down(request: Request, text: str) -> None:
+    """Have the audit log keep a text of the request's body, as far as `redaction` lets it."""
+    request.scope.get(DETAIL, {})["text"] = kept(text)
 
 
 def takes_tenant(request: Request) -> None:

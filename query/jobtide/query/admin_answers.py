@@ -18,6 +18,7 @@ class AuditRow(BaseModel):
     query: str
     status: int = Field(description="0: written before it happened; its end has a row of its own.")
     outcome: str
+    detail: str = Field(description="The SQL of a question, at most 2 000 characters, secrets masked; empty for everything else.")
 
 
 class AuditPage(BaseModel):

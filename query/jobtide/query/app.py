@@ -124,6 +124,7 @@ def create_app(settings: Settings) -> FastAPI:
     registry.register(SignalCollector(keeper))
     sources = Sources(live_reader, history, Insight(engine), clock_us, key)
     app = assembled(sources, feed, lifespan, settings.guarded)
+    app.state.registry = registry  # whoever serves it may send it on
     app.include_router(signals.router(sources, keeper))
     app.add_middleware(ETags)
     app.include_router(query.router(sources, engine, analyst))

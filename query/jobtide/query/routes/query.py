@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
+from jobtide.access.guard import write_down
 from jobtide.query.analyst import Analyst, Busy, Failed, Pieces
 from jobtide.query.engine import Engine
 from jobtide.query.params import Exported, Name
@@ -52,10 +53,11 @@ def router(sources: Sources, engine: Engine, analyst: Analyst) -> APIRouter:
     routes = APIRouter(tags=["analysts"])
 
     @routes.post("/v1/query", summary="One SELECT over views, read-only and with limits", responses={200: FILE}, response_model=QueryAnswer)
-    async def query(asked: QueryAsked, tenant: OneTenant = None, format: ResultFormat = "json") -> QueryAnswer | Response:
+    async def query(request: Request, asked: QueryAsked, tenant: OneTenant = None, format: ResultFormat = "json") -> QueryAnswer | Response:
         """Only SELECT, only the views and functions that `/v1/query/views` lists, no clause that changes settings, files or formats. With
         `tenant`, and always for a caller that is confined to one, every view holds that tenant's rows only. Times and memory are limited
         (`JOBTIDE_QUERY_MAX_S`, `JOBTIDE_QUERY_MAX_MEMORY_MB`), rows cut off (`JOBTIDE_QUERY_MAX_ROWS`)."""
+        write_down(request, asked.sql)
         try:
             sql = guarded(asked.sql, tenant)
             begun = time.monotonic()

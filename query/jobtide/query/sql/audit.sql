@@ -1,5 +1,5 @@
 -- Who did what before a moment, newest first?
-SELECT toUnixTimestamp64Micro(at), caller, key_id, role, address, method, path, query, status, outcome
+SELECT toUnixTimestamp64Micro(at), caller, key_id, role, address, method, path, query, status, outcome, detail
 FROM audit_log
 WHERE toUnixTimestamp64Micro(at) < {before_us:Int64}
   AND ({caller:Nullable(String)} IS NULL OR caller = {caller:Nullable(String)})
