@@ -52,6 +52,7 @@ def test_emitter_settings_and_foreign_variables_are_left_alone() -> None:
         ("JOBTIDE_BROKER", "kafka", "JOBTIDE_BROKER must be host:port"),
         ("JOBTIDE_CLICKHOUSE_URL", "tcp://x", "JOBTIDE_CLICKHOUSE_URL must start with"),
         ("JOBTIDE_REDIS_URL", "http://x", "JOBTIDE_REDIS_URL must start with"),
+        ("JOBTIDE_OTLP_ENDPOINT", "collector:4317", "JOBTIDE_OTLP_ENDPOINT must be http"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(name: str, value: str, words: str) -> None:
@@ -63,6 +64,7 @@ def test_secrets_and_passwords_in_urls_are_never_shown() -> None:
     settings = load({"JOBTIDE_CLICKHOUSE_PASSWORD": "s3cret", "JOBTIDE_REDIS_URL": "redis://user:s3cret@host:1/0"})
     assert "s3cret" not in repr(settings)
     assert "redis://***@host:1/0" in repr(settings)
+    assert "s3cret" not in repr(load({"JOBTIDE_OTLP_HEADERS": "api-key=s3cret,x=http://s3cret"}))
 
 
 @pytest.mark.parametrize(("host", "inside"), [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("example", False)])

@@ -19,7 +19,7 @@ Main = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 def run(main: Main, settings: Settings) -> None:
     """Block until `main`, whose event is set on SIGINT or SIGTERM, has ended. Its errors are raised."""
     if not settings.metrics_port:
-        asyncio.run(_until_signalled(main))
+        asyncio.run(_until_signalled(main, settings))
         return
     from jobtide.cli.serving import serve
 
@@ -28,11 +28,15 @@ def run(main: Main, settings: Settings) -> None:
     serve(_app(), local, beside=main)
 
 
-async def _until_signalled(main: Main) -> None:
+async def _until_signalled(main: Main, settings: Settings) -> None:
+    from jobtide.cli.otlp.sending import exporting
+    from prometheus_client import REGISTRY
+
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await main(stop)
+    async with exporting(settings, [REGISTRY]):
+        await main(stop)
 
 
 def _app() -> Any:

@@ -18,8 +18,10 @@ from urllib.parse import urlsplit
 import uvicorn
 from fastapi import FastAPI
 from jobtide.access.headers import SecurityHeaders
+from jobtide.cli.otlp.sending import exporting
 from jobtide.streams.errors import ConfigError
 from jobtide.streams.settings import Settings, is_loopback
+from prometheus_client import REGISTRY, CollectorRegistry
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -103,7 +105,7 @@ def serve(app: FastAPI, settings: Settings, beside: Beside | None = None) -> Non
     """
     require_loopback_or_keys(settings)
     bound = listener(settings.http_host, settings.http_port)
-    asyncio.run(_serve(app, _Server(_config(fenced(app, settings))), bound, beside or _until))
+    asyncio.run(_serve(app, _Server(_config(fenced(app, settings))), bound, beside or _until, settings))
 
 
 def fenced(app: FastAPI, settings: Settings) -> App:
@@ -111,11 +113,11 @@ def fenced(app: FastAPI, settings: Settings) -> App:
     return SecurityHeaders(app if settings.guarded else LocalOnly(app))
 
 
-async def _serve(app: FastAPI, server: uvicorn.Server, bound: socket.socket, beside: Beside) -> None:
+async def _serve(app: FastAPI, server: uvicorn.Server, bound: socket.socket, beside: Beside, settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with app.router.lifespan_context(app):
+    async with exporting(settings, _registries(app)), app.router.lifespan_context(app):
         companion = asyncio.ensure_future(beside(stop))
         serving = asyncio.create_task(server.serve(sockets=[bound]))
         await asyncio.wait([companion, serving], return_when=asyncio.FIRST_COMPLETED)
@@ -125,6 +127,12 @@ async def _serve(app: FastAPI, server: uvicorn.Server, bound: socket.socket, bes
     for end in ends:  # raised only now: the application must have its orderly end whatever went wrong beside it
         if isinstance(end, BaseException):
             raise end
+
+
+def _registries(app: FastAPI) -> list[CollectorRegistry]:
+    """What the process's /metrics shows: the application's own, if it has one, and everybody's."""
+    own = getattr(app.state, "registry", None)
+    return [REGISTRY] if own is None else [own, REGISTRY]
 
 
 async def _until(stop: asyncio.Event) -> None:

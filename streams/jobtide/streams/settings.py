@@ -96,6 +96,9 @@ class Settings:
     query_max_s: int = _setting(10, "longest time an analyst's query may take", low=1, high=3600)
     query_max_rows: int = _setting(10_000, "most rows in the answer to an analyst's query; more are cut off", low=1, high=1_000_000)
     query_max_memory_mb: int = _setting(1000, "most memory an analyst's query or an export may use", low=10, high=1_000_000)
+    otlp_endpoint: str = _setting("", "OTLP/HTTP collector for metrics, such as http://collector:4318; empty = none; needs jobtide[otlp]")
+    otlp_headers: str = _setting("", "headers sent to it, name=value, comma separated", secret=True)
+    otlp_every_ms: int = _setting(30_000, "time between two readings that are sent to it", low=500, high=3_600_000)
     metrics_port: int = _setting(0, "port of a worker's /healthz and /metrics on loopback; 0 = none", low=0, high=65535)
     cursor_key: str = _setting("", "key that signs page cursors; empty = a random one per start", secret=True)
     data_dir: str = _setting("jobtide-data", "directory of the embedded set")
@@ -120,7 +123,7 @@ class Settings:
 
 
 def _redact(value: Any, secret: bool) -> Any:
-    if isinstance(value, str) and "://" in value:
+    if isinstance(value, str) and "://" in value and urlsplit(value).scheme:
         url = urlsplit(value)
         return value.replace(url.netloc, "***@" + url.netloc.rpartition("@")[2]) if "@" in url.netloc else value
     return "***" if secret and value else value
@@ -175,6 +178,8 @@ def _check(s: Settings) -> None:
         raise ConfigError(f"{variable('clickhouse_url')} must start with http://, https:// or chdb:///, not {s.clickhouse_url!r}.")
     if urlsplit(s.redis_url).scheme not in ("redis", "rediss", "unix"):
         raise ConfigError(f"{variable('redis_url')} must start with redis://, rediss:// or unix://.")
+    if s.otlp_endpoint and (urlsplit(s.otlp_endpoint).scheme not in ("http", "https") or not urlsplit(s.otlp_endpoint).hostname):
+        raise ConfigError(f"{variable('otlp_endpoint')} must be http(s)://host:port of an OTLP/HTTP collector.")
     _check_security(s)
     for server in s.broker.split(","):
         host, _, port = server.strip().rpartition(":")
