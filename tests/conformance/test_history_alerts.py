@@ -78,12 +78,13 @@ def test_of_two_records_with_one_id_the_first_that_was_said_stays(db: ClickHouse
 
 
 def test_what_is_no_alert_has_no_row_and_what_cannot_be_is_counted(db: ClickHouse) -> None:
+    impossible = [msgspec.structs.replace(STORY[0], **wrong) for wrong in ({"at_us": -1}, {"samples": 1 << 70})]
     odd = [
         AlertRecord(RULES_KEY + b"0", b'{"digest": "x"}', START_US), AlertRecord(b"f", None, START_US), AlertRecord(b"f", b"{", START_US),
-        AlertRecord(b"f", b'{"id": 1}', START_US), *records([msgspec.structs.replace(STORY[0], at_us=-1)]), *records([STORY[0]]),
+        AlertRecord(b"f", b'{"id": 1}', START_US), *records([*impossible, STORY[0]]),
     ]  # fmt: skip
     batch = prepare(odd)
-    assert batch.refused == [Refusal.UNREADABLE, Refusal.UNREADABLE, Refusal.IMPOSSIBLE]
+    assert batch.refused == [Refusal.UNREADABLE, Refusal.UNREADABLE, Refusal.IMPOSSIBLE, Refusal.IMPOSSIBLE]
     db.insert(batch.insert())
     assert [row[2] for row in db.rows(ALL)] == ["pending"]
 

@@ -15,6 +15,7 @@ import pyarrow.parquet
 import pytest
 from jobtide.query.analyst import Analyst, Failed
 from jobtide.query.app import create_app
+from jobtide.query.sql_guard import VIEWS
 from jobtide.sinks.clickhouse.connection import ClickHouse
 from jobtide.streams.events import time_text
 from jobtide.streams.settings import Settings
@@ -157,6 +158,10 @@ def test_results_and_exports_as_files(running: Set) -> None:
     assert len(export("ndjson", "events").splitlines()) == sum(e["data"]["tenant"] == "acme" for e in running.world.events)
     for view in ("failed_executions", "rollups", "rollup_hours"):
         assert export("csv", view)
+    for view in VIEWS:  # of the columns of each, not only of executions, are Parquet and Arrow made
+        assert pyarrow.parquet.read_table(io.BytesIO(export("parquet", view))).num_columns > 3
+        refused = running.api.client.get(f"/v1/export/{view}", params={"job_class": "Digest"}).status_code
+        assert refused == (422 if view in ("workers", "queue_states", "deploys") else 200)
     answer = running.api.client.post("/v1/query", json={"sql": "SELECT 1 AS one"}, params={"format": "csv"})
     assert answer.text == '"one"\n1\n'
     assert running.api.client.get("/v1/export/job_events", params={"format": "csv"}).status_code == 422

@@ -122,7 +122,7 @@ def create_app(settings: Settings) -> FastAPI:
     registry = CollectorRegistry()
     registry.register(LiveCollector(mirror, live_reader, feed, clock_us))
     registry.register(SignalCollector(keeper))
-    sources = Sources(live_reader, history, Insight(engine), clock_us, key)
+    sources = Sources(live_reader, history, Insight(engine, settings.partitions), clock_us, key)
     app = assembled(sources, feed, lifespan, settings.guarded)
     app.state.registry = registry  # whoever serves it may send it on
     app.include_router(signals.router(sources, keeper))

@@ -40,8 +40,10 @@ FROM_BOTTOM: After = (-LARGEST, "", "", "", "", "")
 
 
 class Insight:
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    """`partitions`: of the Kafka topics."""
+
+    def __init__(self, engine: Engine, partitions: int) -> None:
+        self._engine, self._partitions = engine, partitions
 
     async def errors(
         self, selection: Selection, range_: Range, error_class: str | None, category: str | None, after: After, limit: int
@@ -97,8 +99,8 @@ class Insight:
 
     async def alerts_until_us(self) -> int | None:
         """Alerts that were said before it are in history; None if that is not known."""
-        [(partitions, until_us)] = await self._engine.ask("alerts_progress", {})
-        return until_us if partitions else None
+        [(partitions, until_us)] = await self._engine.ask("alerts_progress", {"partitions": self._partitions})
+        return until_us if partitions == self._partitions else None
 
     async def batches(
         self, selection: Selection, range_: Range, batch_id: str | None, after: After, limit: int

@@ -23,6 +23,7 @@ COLUMNS = (
 _PARTS = ("tenant", "environment", "system", "queue", "job_class")
 _LAST_US = 9_000_000_000_000_000  # the year 2255: what lies beyond is no time of an alert, and ClickHouse would refuse the whole insert
 _LAST_VERSION = (1 << 64) - 1
+_LAST_SAMPLES = (1 << 63) - 1
 
 
 class Refusal(StrEnum):
@@ -84,4 +85,4 @@ def row(each: Transition, append_us: int) -> Row:
 
 
 def _possible(each: Transition) -> bool:
-    return each.samples >= 0 and all(0 <= us < _LAST_US for us in (each.episode_us, each.at_us, each.from_us, each.to_us))
+    return 0 <= each.samples <= _LAST_SAMPLES and all(0 <= us < _LAST_US for us in (each.episode_us, each.at_us, each.from_us, each.to_us))

@@ -9,7 +9,7 @@ from jobtide.cli.ask import flags
 from jobtide.cli.options import target
 from jobtide.streams.errors import ConfigError
 
-VIEWS = ("executions", "failed_executions", "events", "alerts", "rollups", "rollup_hours")
+VIEWS = ("executions", "failed_executions", "events", "alerts", "rollups", "rollup_hours", "workers", "queue_states", "deploys")
 OPENING_S = 630.0  # the embedded engine writes all of it before it sends the first byte
 
 

@@ -27,8 +27,10 @@ ResultFormat = Annotated[
 ]
 OneTenant = Annotated[Name | None, Query(description="Only rows of this tenant.")]
 ExportedView = Annotated[
-    Literal["executions", "failed_executions", "rollups", "rollup_hours", "events", "alerts"], Path(description="What to export: a view of analysts.")
+    Literal["executions", "failed_executions", "rollups", "rollup_hours", "events", "alerts", "workers", "queue_states", "deploys"],
+    Path(description="What to export: a view of analysts."),
 ]
+CLASSLESS = ("workers", "queue_states", "deploys")
 FILE = {"content": {media: {"schema": {"type": "string", "format": "binary"}} for _, media in FORMATS.values()}}
 
 
@@ -87,7 +89,9 @@ def router(sources: Sources, engine: Engine, analyst: Analyst) -> APIRouter:
     )
     async def export(view: ExportedView, params: Exported) -> StreamingResponse:
         """All rows of the range (default: the last 24 hours): attempts by when they came into their state, minutes and hours by their start,
-        events and alerts by their time. Rows come in no order."""
+        everything else by its time. Rows come in no order."""
+        if view in CLASSLESS and params.job_class is not None:
+            raise wrong("job_class", f"{view} have none: leave it out")
         range_ = resolve(params.last, params.from_, params.to, sources.now_us(), "24h")
         name, media = FORMATS[params.format]
         selection = params.selection()
