@@ -49,6 +49,41 @@ def test_failures_and_what_came_of_them_are_listed_in_any_order(migrated: Settin
         writer.forget_all()
 
 
+CAUSES = """
+SELECT fact, attempt, rank, toUnixTimestamp64Micro(at), host, error_class, error_fingerprint FROM failures FINAL ORDER BY fact DESC, attempt"""
+
+
+def test_causes_are_those_of_the_outcome_that_counts_in_any_order_and_after_a_crash(migrated: Settings) -> None:
+    """A writer that starts again knows outcomes from the table, but no error and no worker: their rows must stay."""
+    boom, again = ({"class": name, "message": "m", "fingerprint": name.lower()} for name in ("Boom", "Again"))
+    dead = job_event("dead", START_US + 9, attempt=2, error=boom)
+    story = [
+        job_event("failed", START_US + 5, worker_id="w-1:7", error=boom),
+        job_event("failed", START_US + 3, worker_id="w-2:8", error=again),
+        job_event("failed", START_US + 7, attempt=2, worker_id="w-3", error=boom),
+        dead,
+        job_event("started", START_US + 6, attempt=2, worker_id="w-3"),
+    ]
+    failed = [("failed", 1, 3, START_US + 3, "w-2", "Again", "again"), ("failed", 2, 3, START_US + 7, "w-3", "Boom", "boom")]
+    died = [("dead", 2, 0, START_US + 9, "", "", "")]
+    for order in ((0, 1, 2, 3, 4), (4, 3, 2, 1, 0), (3, 1, 4, 0, 2)):
+        writer = SteppedWriter(migrated, log_of([(START_US + 60 * SECOND, story[n]) for n in order], 2), 10)
+        for _ in order:
+            writer.step(1)
+            writer.crash()
+        assert writer.rows(CAUSES) == [*failed, *died], "started again after each event"
+        writer.merge_parts()
+        assert writer.rows(CAUSES.replace("FINAL", "")) == [*failed, *died]
+        writer.forget_all()
+    mended = [*story, job_event("finished", START_US + 20, attempt=2, duration_ms=1), job_event("finished", START_US + 30, attempt=3, duration_ms=1)]
+    for size in (1, 99):
+        writer = written(migrated, mended, size)
+        recovered = [("recovered", n, 0) for n in (1, 2)]
+        counts = [("failed", 1, 3), ("failed", 2, 4), ("dead", 2, 0)]
+        assert [row[:3] for row in writer.rows(CAUSES)] == [*recovered, *counts], "finished is more than failed"
+        writer.forget_all()
+
+
 def test_an_attempt_is_in_its_batch_whichever_event_says_so(migrated: Settings) -> None:
     told = [job_event("enqueued", START_US, batch_id="b-1"), job_event("retry_scheduled", START_US + 9, run_at=START_US + 10, batch_id="b-1")]
     untold = [
@@ -102,6 +137,8 @@ def test_what_an_earlier_version_wrote_is_taken_over(migrated: Settings) -> None
         job_event("failed", START_US, duration_ms=5, error=error),
         job_event("finished", START_US + SECOND, attempt=2, duration_ms=1),
         job_event("finished", START_US, job_id="calm", duration_ms=1),
+        job_event("failed", START_US + 7, job_id="over", duration_ms=5, error=error),
+        job_event("dead", START_US + 9, job_id="over", error=error),
         of_queue("deploy.marked", START_US, release="v7", actor="ann"),
         of_queue("queue.snapshot", START_US + 1, ready=5, paused=True, oldest_ready_at=time_text(START_US - SECOND)),
         of_queue("queue.paused", START_US + 2, actor="bob"),
@@ -109,13 +146,14 @@ def test_what_an_earlier_version_wrote_is_taken_over(migrated: Settings) -> None
     writer = written(migrated, events, size=9)
     asked = [
         "SELECT * EXCEPT month FROM execution_lists FINAL ORDER BY job_id, attempt",
+        "SELECT * FROM failures FINAL ORDER BY fact, attempt_hash",
         "SELECT * FROM deploys FINAL",
         "SELECT * FROM queue_states FINAL ORDER BY time",
     ]
     should = [writer.rows(sql) for sql in asked]
-    for table in ("execution_lists", "deploys", "queue_states"):
+    for table in ("execution_lists", "failures", "deploys", "queue_states"):
         writer.db.command(f"TRUNCATE TABLE {table}")
-    for version in (8, 9, 10, 12):
+    for version in (8, 9, 10, 12, 23):
         writer.db.command(f"DELETE FROM schema_migrations WHERE version = {version}")
     prepare(migrated)
     assert [writer.rows(sql) for sql in asked] == should

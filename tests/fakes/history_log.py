@@ -67,7 +67,7 @@ class SteppedWriter:
         assert not batch.refused
         minutes, inserts = plan(self.owned, batch, self._store.executions(lookups(self.owned, batch)))
         versions = {p: self.owned[p].dirty.mark(found) for p, found in minutes.items()}
-        lists = int(inserts[0].table == "execution_lists")
+        lists = sum(insert.table in ("execution_lists", "failures") for insert in inserts)
         parts = {"mark": 0, "lists": lists, "executions": lists + 1}.get(stop_after, len(inserts))
         self._store.write({p: (versions[p], minutes[p]) for p in minutes}, inserts[:parts])
         if parts < len(inserts):
@@ -89,12 +89,12 @@ class SteppedWriter:
 
     def merge_parts(self) -> None:
         """What ClickHouse does in its own time: merge rows of the same key."""
-        for table in ("job_events", "job_executions", "execution_lists", "rollup_1m", "rollup_1h"):
+        for table in ("job_events", "job_executions", "execution_lists", "failures", "rollup_1m", "rollup_1h"):
             self.db.command(f"OPTIMIZE TABLE {table} FINAL")
 
     def forget_all(self) -> None:
         """Empty the tables and disconnect."""
         tables = ("job_events", "job_executions", "execution_lists", "rollup_1m", "dirty_minutes", "writer_progress", "worker_snapshots")
-        for table in (*tables, "deploys", "queue_states", "rollup_1h"):
+        for table in (*tables, "failures", "deploys", "queue_states", "rollup_1h"):
             self.db.command(f"TRUNCATE TABLE {table}")
         self.db.close()

@@ -144,6 +144,9 @@ def fill(settings: Settings, frame: pd.DataFrame, start_us: int, days: int = DAY
             f" SELECT 'trouble', '', {earlier}, (0, 0, {NO_DURATION_US}, '', '', ''), first_at, last_at, ingested_at, 1"
             " FROM job_executions WHERE attempt > 1 AND tupleElement(outcome, 'rank') = 4"
         )
+        [taken_over] = [m for m in migrate.shipped() if m.name.endswith("_failures.sql")]
+        for statement in taken_over.statements():  # filled as from an earlier version, which a test holds to be what the writer writes
+            db.command(statement)
         say("lists")
         db.command(_EVENTS)
         say("events")

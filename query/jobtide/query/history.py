@@ -7,9 +7,9 @@ while ClickHouse is out of reach.
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import asdict
-from math import log
 from typing import Any
 
 from jobtide.query import history_rows
@@ -36,10 +36,12 @@ from jobtide.query.steps import Steps
 from jobtide.streams.sketches.histogram import GAMMA
 
 HOUR_US = 60 * MINUTE_US
-PER_LN = 1 / log(GAMMA)
+PER_LN = 1 / math.log(GAMMA)
 DAY_US = 86_400 * SECOND_US
 ENDS = frozenset({"finished", "failed", "cancelled", "discarded"})  # states that an event of that name brings about
-NEWEST = ((HOUR_US, 2), (DAY_US, 4), (30 * DAY_US, 16))  # how far back to look, and at how many events for each row of a page
+# How far back to look for the newest, at how many events and how many attempts for each row of a page. Looking up attempts is what costs; some
+# are looked up in vain, because they ended after the range.
+NEWEST = ((HOUR_US, 8, 1.6), (DAY_US, 8, 4), (30 * DAY_US, 16, 16))
 # Every answer tells both, and they cost a query: answers of one moment may share them.
 PROGRESS_KEPT_S = 0.25
 COMPLETENESS_KEPT_S = 2.0
@@ -138,15 +140,17 @@ class ClickHouseHistory:
         top_us = min(question.range.to_us, parameters["after_at_us"] + 1)
         kept_from_us = time.time_ns() // 1000 - self._event_days * DAY_US
         types = [f"job.{state}" for state in question.states] if set(question.states) <= ENDS else []
-        for back_us, factor in NEWEST:
+        for back_us, events, attempts in NEWEST:
             seen_from_us = max(question.range.from_us, top_us - back_us)
             if seen_from_us < kept_from_us:
                 return None
-            more = {"seen_from_us": seen_from_us, "most": factor * (question.limit + 1), "types": types}
-            rows = await self._engine.ask("jobs_newest", parameters | more)
+            most = {"events": events * (question.limit + 1), "attempts": math.ceil(attempts * (question.limit + 1))}
+            seen = await self._engine.ask("jobs_seen", parameters | most | {"seen_from_us": seen_from_us, "types": types})
+            found = history_rows.seen_attempts(seen, most["events"], most["attempts"], seen_from_us)
+            rows = await self._engine.ask("jobs_newest", parameters | found) if seen else []
             if len(rows) > question.limit:
                 return rows
-            if seen_from_us == question.range.from_us and factor == NEWEST[0][1]:
+            if seen_from_us == question.range.from_us and back_us == NEWEST[0][0]:
                 return None  # little is there: the other way is as fast
         return None
 

@@ -35,6 +35,23 @@ def progress(rows: Sequence[Row]) -> Progress:
     return Progress(watermark_us or None, min(holding, default=watermark_us) or None, partitions)
 
 
+def seen_attempts(rows: Sequence[Row], events: int, attempts: int, from_us: int) -> dict[str, Any]:
+    """The rows of jobs_seen.sql as parameters of jobs_newest.sql: the attempts, and the newest time at which something may have been left out,
+    because there were more than so many events or attempts.
+
+    >>> rows = [("acme", "default", "rq", "mail", "b", 1, 70, 3, 50), ("acme", "default", "rq", "mail", "a", 2, 60, 3, 50)]
+    >>> [seen_attempts(rows, events, attempts, 10)["bound_us"] for events, attempts in ((9, 9), (3, 9), (9, 2))]
+    [9, 50, 60]
+    """
+    bound_us = from_us - 1
+    if rows and rows[0][7] >= events:
+        bound_us = rows[0][8]
+    if len(rows) >= attempts:
+        bound_us = max(bound_us, rows[-1][6])
+    names = ("tenants", "environments", "systems", "queues", "job_ids", "attempts")
+    return {"bound_us": bound_us, **{name: [row[n] for row in rows] for n, name in enumerate(names)}}
+
+
 def completeness(received: int | None, missing: int | None) -> Completeness:
     """The row of completeness.sql."""
     r, m = int(received or 0), int(missing or 0)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 import msgspec
-from jobtide.sinks import executions, rows
+from jobtide.sinks import executions, failures, rows
 from jobtide.sinks.executions import Execution, Key
 from jobtide.sinks.inserts import Insert, Rows
 from jobtide.streams.errors import ContractError
@@ -73,14 +73,17 @@ class Batch:
         That depends on more than this batch, so executions carry no token. They do not need one: written twice, they merge.
         """
         attempts, lists = Rows("job_executions", executions.COLUMNS), Rows("execution_lists", executions.LIST_COLUMNS)
+        failed = Rows("failures", failures.COLUMNS)
         for key, e in whole:
             row = executions.row(key, e)
             attempts.add(row)
             for copy in executions.list_rows(key, e, row):
                 lists.add(copy)
+            for fact in failures.rows(key, e):
+                failed.add(fact)
         of_events = (self.event_rows, self.worker_rows, self.deploy_rows, self.queue_rows)
         # Lists first: what follows from `job_executions` when a batch comes again must not be missing in them.
-        made = (lists.insert(), attempts.insert(), *(each.insert(self._token(each.table)) for each in of_events))
+        made = (lists.insert(), failed.insert(), attempts.insert(), *(each.insert(self._token(each.table)) for each in of_events))
         return [each for each in made if each.rows]
 
     def _token(self, table: str) -> str:

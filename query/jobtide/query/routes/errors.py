@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fastapi import APIRouter
 from jobtide.query.answers import Page
 from jobtide.query.insight_answers import ErrorGroup, FailureRow
@@ -19,12 +21,15 @@ def router(sources: Sources) -> APIRouter:
         failures first."""
         page = opened(sources, "errors", params, "24h", params.error_class, params.category)
         selection = params.selection()
-        found, more = await sources.insight.errors(selection, page.range, params.error_class, params.category, page.after, params.limit)
+        (found, more), told = await asyncio.gather(
+            sources.insight.errors(selection, page.range, params.error_class, params.category, page.after, params.limit),
+            of_history(sources, selection, page.range),
+        )
         last = found[-1] if found else None
         return Page[ErrorGroup](
             items=found,
             next_cursor=page.next_cursor((-last.failures, last.tenant, last.error_class, last.fingerprint), page.range) if last and more else None,
-            **await of_history(sources, selection, page.range),
+            **told,
         )
 
     @routes.get("/v1/failures", summary="Failed attempts, newest first")
@@ -34,11 +39,13 @@ def router(sources: Sources) -> APIRouter:
         filters = {name: getattr(params, name) for name in ("error_class", "fingerprint", "category", "host", "dead", "recovered")}
         page = opened(sources, "failures", params, "24h", *filters.values())
         selection = params.selection()
-        found, more, key = await sources.insight.failures(selection, page.range, filters, page.after, params.limit)
+        (found, more, key), told = await asyncio.gather(
+            sources.insight.failures(selection, page.range, filters, page.after, params.limit), of_history(sources, selection, page.range)
+        )
         return Page[FailureRow](
             items=found,
             next_cursor=page.next_cursor(key, page.range) if more else None,
-            **await of_history(sources, selection, page.range),
+            **told,
         )
 
     return routes

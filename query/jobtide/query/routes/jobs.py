@@ -46,11 +46,13 @@ def router(sources: Sources) -> APIRouter:
             params.error_class,
             page.after,
         )
-        found, more = await sources.history.jobs(question)
+        (found, more), told = await asyncio.gather(
+            sources.history.jobs(question), envelope(Chosen(sources.history, "history"), question.selection, page.range)
+        )
         return Page[JobRow](
             items=[attempt.row for attempt in found],
             next_cursor=page.next_cursor(_sort_key(found[-1]), page.range) if more else None,
-            **await envelope(Chosen(sources.history, "history"), question.selection, page.range),
+            **told,
         )
 
     @routes.get(

@@ -31,6 +31,7 @@ _KEPT_FROM = {
     "job_events": "greatest(toDateTime(time), toDateTime(ingested_at))",
     "job_executions": "greatest(toDateTime(last_at), ingested_at)",
     "execution_lists": "greatest(toDateTime(last_at), ingested_at)",
+    "failures": "greatest(toDateTime(at), ingested_at)",
     "deploys": "greatest(toDateTime(time), toDateTime(ingested_at))",
     "queue_states": "greatest(toDateTime(time), toDateTime(ingested_at))",
     "alerts": "greatest(toDateTime(at), toDateTime(ingested_at))",
@@ -121,6 +122,7 @@ def apply_retention(db: ClickHouse, settings: Settings) -> None:
         "job_events": settings.retention_events_days,
         "job_executions": settings.retention_executions_days,
         "execution_lists": settings.retention_executions_days,
+        "failures": settings.retention_executions_days,
         "deploys": settings.retention_rollups_days,  # they explain the numbers, as long as there are any
         "queue_states": settings.retention_queues_days,
         "alerts": settings.retention_alerts_days,
