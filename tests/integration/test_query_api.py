@@ -457,6 +457,14 @@ def test_faults_of_every_kind_are_problems(running: Set) -> None:
         assert problem["detail"]
 
 
+def test_a_method_that_a_path_does_not_take_is_told_which_it_takes(running: Set) -> None:
+    for path, methods in (("/v1/silences", "GET, POST"), ("/v1/silences/x", "DELETE"), ("/v1/classes", "GET"), ("/v1/query", "POST")):
+        answer = running.api.client.put(path)
+        assert (answer.status_code, answer.headers["allow"]) == (405, methods), path
+    bytes_ = running.api.client.post("/v1/query", content=b"\xd4T\xda`i", headers={"content-type": "application/json"})
+    assert bytes_.status_code == 422 and bytes_.json()["errors"] == [{"param": "body", "detail": "is no JSON in UTF-8"}]
+
+
 def test_the_openapi_document_describes_what_is_answered(running: Set) -> None:
     document: dict[str, Any] = running.api.get("/openapi.json")
     elsewhere = {path for path, operations in document["paths"].items() if any("alerts" in each.get("tags", ()) for each in operations.values())}

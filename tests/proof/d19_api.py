@@ -50,6 +50,17 @@ from tests.servers import create_topics
 FUZZ_S = {False: 10, True: 150}  # each of two runs: 5 minutes together
 CLIENTS = {False: 100, True: 1000}
 LIVE_S = {False: 5, True: 60}
+# Of the checks' expectations: a 422 may answer valid parameters (above); an address that was refused often is told to wait, with or without a
+# key; a backtest over a day takes as long as it takes, one at a time.
+CONFIG = """
+[checks]
+positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404", "409", "422", "429"]
+missing_required_header.expected-statuses = ["401", "403", "429"]
+
+[[operations]]
+include-path = "/v1/rules/backtest"
+checks.max_response_time = 120
+"""
 NO_BROKER = "127.0.0.1:1"  # says that there is no Kafka
 SERIES, CHANGED, EVERY_S = 200, 10, 0.25
 MARK = 1_000_000  # in_flight of a changed series is this plus the number of the change
@@ -140,7 +151,7 @@ def fuzz(place: Place, seconds: int, directory: Path) -> Figures:
     """Failures that schemathesis found, and how many requests it made."""
     report = directory / f"fuzz-{'keys' if place.keys else 'open'}.json"
     config = directory / "schemathesis.toml"
-    config.write_text('[checks]\npositive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404", "409", "422"]\n')
+    config.write_text(CONFIG)
     command = [
         str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(config), "run",
         f"{place.url}/openapi.json", "--checks", "all", "--max-time", str(seconds),

@@ -23,6 +23,7 @@ GUARDED_FAULTS = {
     "403": "The key's role or tenant is another.",
     "429": "More requests than the key may make; `Retry-After` says when to come back.",
 }
+NOT_FOUND = ("/timeline", "/compare", "/silences/{silence_id}", "/redeliver")  # paths that name one thing, which may not be there
 FREE = frozenset({"/healthz", "/readyz"})
 
 
@@ -83,7 +84,7 @@ def _exemplify(path: str, operation: dict[str, Any]) -> None:
 def _describe(path: str, responses: dict[str, Any]) -> None:
     content = {MEDIA_TYPE: {"schema": {"$ref": REF + ProblemOut.__name__}}}
     for status, description in FAULTS.items():
-        if status != "404" or path.endswith(("/timeline", "/compare")):
+        if status != "404" or path.endswith(NOT_FOUND):
             responses[status] = {"description": description, "content": content}
     if path == "/v1/live":
         responses["200"]["content"]["text/event-stream"] = {"schema": {"$ref": REF + LiveEvent.__name__}}

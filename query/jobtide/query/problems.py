@@ -19,11 +19,13 @@ from jobtide.query.ranges import ParamError
 from jobtide.query.readers import Unavailable
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 2
+BODY_UNREADABLE = "There was an error parsing the body"  # FastAPI's words for bytes that are no UTF-8
 
 
 class ParamFault(BaseModel):
@@ -129,7 +131,22 @@ def _http(request: Request, error: Exception) -> Response:
     detail = str(error.detail)
     if error.status_code == HTTPStatus.NOT_FOUND and detail == HTTPStatus.NOT_FOUND.phrase:
         detail = "there is nothing at this path; /openapi.json lists what there is"
-    return response(request, Problem(error.status_code, detail, headers=error.headers))
+    if error.status_code == HTTPStatus.BAD_REQUEST and detail == BODY_UNREADABLE:
+        return response(request, wrong("body", "is no JSON in UTF-8"))
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(sorted(_methods(request)))
+    return response(request, Problem(error.status_code, detail, headers=headers))
+
+
+def _methods(request: Request) -> set[str]:
+    """All that the path takes. Starlette names those of the first route only, and a path may have one for each method."""
+    found: set[str] = set()
+    for top in request.app.routes:
+        for route in getattr(getattr(top, "original_router", None), "routes", (top,)):  # FastAPI keeps routers as they were
+            if route.matches(request.scope)[0] is not Match.NONE:
+                found |= getattr(route, "methods", None) or set()
+    return found
 
 
 def _fault(request: Request, error: Exception) -> Response:

@@ -119,7 +119,7 @@ def router(settings: Settings, feed: AlertFeed, engine: Engine, now_us: Callable
         except RulesError as error:
             return Checked(problems=error.problems, rules=0)
 
-    @routes.post("/v1/rules/backtest", summary="What would rules have said over history?")
+    @routes.post("/v1/rules/backtest", summary="What would rules have said over history?", responses={429: {"description": "One is running."}})
     async def run_backtest(asked: BacktestAsked) -> Backtest:
         """Episodes, messages per receiver, flaps, and what late events changed against the live transitions. Changes nothing."""
         text = asked.rules or _text(settings)[0]
