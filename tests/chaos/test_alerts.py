@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.proof import alert_speed, alerts_kills, d12_alert_latency, d13_delivery, d14_replay, notifier_kills
+from tests.proof import alert_speed, alerts_kills, d12_alert_latency, d13_delivery, d14_replay, notifier_kills, random_series
 from tests.proof.command import Servers
 
 
@@ -44,4 +44,10 @@ def test_a_replay_and_a_backtest_say_the_same(proof_servers: Servers) -> None:
 @pytest.mark.slow
 def test_rules_look_at_what_changed_and_not_at_everything() -> None:
     found = alert_speed.run(False)
+    assert found["passes"], found
+
+
+@pytest.mark.slow
+def test_ten_thousand_random_series_break_no_law() -> None:
+    found = random_series.run(True)
     assert found["passes"], found

@@ -17,7 +17,7 @@ from aiokafka import TopicPartition
 from jobtide.streams.agents.kafka import new_producer, new_reader
 from jobtide.streams.agents.ruling import STATUS_KEY
 from jobtide.streams.alerts.transitions import Transition, decode
-from jobtide.streams.folds.records import TICK, Record, Tick, encode, panes_partition, parse_pane_key
+from jobtide.streams.folds.records import LEDGER, TICK, Record, Tick, encode, panes_partition, parse_pane_key
 from jobtide.streams.settings import Settings
 from jobtide.streams.topics import ALERTS, PANES
 from msgspec import structs
@@ -25,7 +25,7 @@ from msgspec import structs
 from tests.chaos.crashing_ruler import AT
 from tests.proof.command import Figures, Servers, main
 from tests.proof.installation import Fleet, Installation
-from tests.properties.alert_series import RULES, each_once, random_log, rules, straight
+from tests.properties.alert_series import ABOUT_US, RULES, each_once, random_log, rules, straight
 from tests.servers import create_topics
 
 SEED = 11
@@ -42,7 +42,7 @@ async def _run(kills: int, length_s: int, servers: Servers) -> Figures:
     installation = Installation(servers.broker, servers.redis_url, f"al{uuid.uuid4().hex[:6]}.", servers.directory, PARTITIONS, 6_000)
     await create_topics(installation.broker, installation.prefix, PARTITIONS)
     rule_file = servers.directory / f"{installation.prefix}rules.yaml"
-    rule_file.write_text(RULES)
+    rule_file.write_text(RULES + ABOUT_US)
     settings = Settings(broker=servers.broker, topic_prefix=installation.prefix, partitions=PARTITIONS)
     logs = {
         p: [each for record in random_log(SEED + p, 40 * PARTITIONS, length_s, prefix=f"p{p}") if _at_home(record, p) for each in _both(record)]
@@ -81,7 +81,10 @@ async def _run(kills: int, length_s: int, servers: Servers) -> Figures:
 
 def _at_home(record: Record, partition: int) -> bool:
     """Whether a partition has to believe it: what is of another one's series it ignores."""
-    return record[0][:1] == TICK or panes_partition(parse_pane_key(record[0])[3], PARTITIONS) == partition
+    key = record[0]
+    if key[:1] == LEDGER:
+        return panes_partition(b"acme", PARTITIONS) == partition
+    return key[:1] == TICK or panes_partition(parse_pane_key(key)[3], PARTITIONS) == partition
 
 
 def _both(record: Record) -> list[Record]:

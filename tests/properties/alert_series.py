@@ -11,7 +11,7 @@ from jobtide.streams.alerts.partition import RuledPartition
 from jobtide.streams.alerts.saved import Restorer
 from jobtide.streams.alerts.transitions import Transition
 from jobtide.streams.folds.panes import Pane, merge
-from jobtide.streams.folds.records import PaneRecord, Record, Tick, encode, pane_key
+from jobtide.streams.folds.records import LedgerRecord, PaneRecord, Record, Tick, encode, pane_key
 
 START_S = 1_763_000_040  # a whole minute
 RULES = """
@@ -26,12 +26,18 @@ rules:
   - {name: Silent, kind: absent, metric: finished, after: 3m}
   - {name: Dropped, kind: change, metric: finished, window: 1m, baseline: 15m, op: lt, value: 0.3, min_samples: 15, no_data: keep}
 """
-KEEP_S = {"Failing": 45, "QueueFailing": 30, "Slow": 10, "Dead": 20, "Burning": 60}
-LEAST = {"Failing": 12, "FailingHeld": 20, "QueueFailing": 15, "Slow": 10, "Burning": 15, "Dropped": 15}
+ABOUT_US = """\
+  - {name: Lost, kind: emitter, metric: lost, value: 3, keep_firing_for: 15s}
+  - {name: Incomplete, kind: emitter, metric: completeness, by: emitter, op: lt, value: 0.9, min_samples: 40, for: 5s}
+  - {name: Gone, kind: emitter, metric: silent, value: 40s, keep_firing_for: 5s}
+  - {name: Stale, kind: pipeline, value: 15s, for: 5s, keep_firing_for: 10s}
+"""  # how good the numbers are, which is not in history
+KEEP_S = {"Failing": 45, "QueueFailing": 30, "Slow": 10, "Dead": 20, "Burning": 60, "Lost": 15, "Stale": 10}
+LEAST = {"Failing": 12, "FailingHeld": 20, "QueueFailing": 15, "Slow": 10, "Burning": 15, "Dropped": 15, "Incomplete": 40}
 
 
 def rules() -> RuleSet:
-    return load_rules(RULES, "test.yaml")
+    return load_rules(RULES + ABOUT_US, "test.yaml")
 
 
 def name_of(number: int, prefix: str = "") -> bytes:
@@ -45,7 +51,7 @@ def pane(rng: random.Random, bad_share: float, slow: bool) -> Pane:
 
 
 def random_log(seed: int, series: int, length_s: int, late: float = 0.05, prefix: str = "") -> list[Record]:
-    """Panes, minutes and ticks of one source partition; a share of the seconds is revised later."""
+    """Panes, minutes, ledgers and ticks of one source partition; a share of the seconds is revised later, and now and then it stands still."""
     rng = random.Random(seed)
     seconds: dict[int, dict[bytes, Pane]] = defaultdict(dict)
     for number in range(series):
@@ -58,7 +64,7 @@ def random_log(seed: int, series: int, length_s: int, late: float = 0.05, prefix
     out: list[Record] = []
     minutes: dict[int, dict[bytes, Pane]] = defaultdict(dict)
     late_ones: dict[int, list[tuple[int, bytes]]] = defaultdict(list)
-    version = 0
+    version, held_s, until_s, emitters = 0, 0, 0, Emitters(rng, prefix)
     for second in range(START_S, START_S + length_s):
         for name, what in seconds.get(second, {}).items():
             version += 1
@@ -78,10 +84,38 @@ def random_log(seed: int, series: int, length_s: int, late: float = 0.05, prefix
         if (second + 1) % 60 == 0:
             for name, whole in minutes.get(second - 59, {}).items():
                 out.append((pane_key(60, second - 59, 0, name), encode(PaneRecord(version, 0, 0, whole))))
+        version += 1
+        out += emitters.tell(second, version)
+        if second >= until_s and rng.random() < 0.01:
+            held_s, until_s = second, second + rng.randint(2, 60)
         if rng.random() < 0.8:  # now and then a watermark jumps over a second
-            out.append((b"t\x1f0", encode(Tick(0, version, (second + 1) * 1_000_000, "active"))))
+            complete_s = held_s if second < until_s else second + 1
+            told_us = second * 1_000_000 + rng.randint(2_000_000, 2_999_999)
+            out.append((b"t\x1f0", encode(Tick(0, version, complete_s * 1_000_000, "active", told_us=told_us))))
     out.append((b"t\x1f0", encode(Tick(0, version, (START_S + length_s + 900) * 1_000_000, "idle"))))
     return out
+
+
+class Emitters:
+    """A few processes that lose some of what they number, fall silent, and go with or without a goodbye."""
+
+    def __init__(self, rng: random.Random, prefix: str) -> None:
+        self.rng = rng
+        self.lines = [LedgerRecord(0, f"{prefix}epoch{n}", f"/host{n // 2}", "acme", "celery", 0, 0, 0, 0, False, 0, None) for n in range(8)]
+
+    def tell(self, second: int, version: int) -> list[Record]:
+        if second % 10 or self.rng.random() < 0.1:
+            return []
+        out: list[Record] = []
+        for line in self.lines:
+            if line.clean or self.rng.random() < (0.8 if second % 300 > 200 else 0.1):
+                continue
+            line.version, line.last_us, line.received = version, second * 1_000_000, line.received + self.rng.randint(0, 9)
+            line.lost_lately = max(0, line.lost_lately + self.rng.choice([0, 0, 0, 1, 2, -1, -3]))
+            line.lost = line.missing = max(line.lost, line.lost_lately)
+            line.clean = self.rng.random() < 0.01
+            out.append((b"l\x1f0\x1f" + line.epoch.encode(), encode(line)))
+        return out
 
 
 def straight(log: list[Record], of: RuleSet, partition: int = 0, sources: int = 1) -> list[Transition]:

@@ -11,10 +11,10 @@ from jobtide.streams.alerts.long_totals import LENGTHS_S, LongTotals
 from tests.properties.alert_series import broken_laws, each_once, random_log, rules, straight, with_crashes
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_no_flap_no_alert_on_few_samples_and_every_story_makes_sense(seed: int) -> None:
-    transitions = straight(random_log(seed, 300, 900), rules())
-    assert {each.rule for each in transitions} >= {"Failing", "FailingHeld", "QueueFailing", "Slow", "Dead", "Burning", "Silent"}
+def test_no_flap_no_alert_on_few_samples_and_every_story_makes_sense() -> None:
+    """Ten thousand series: tests.proof.random_series."""
+    transitions = straight(random_log(0, 300, 900), rules())
+    assert {each.rule for each in transitions} == {rule.name for rule in rules().rules}
     assert broken_laws(transitions) == []
     assert len({each.id for each in transitions}) == len(transitions)
 

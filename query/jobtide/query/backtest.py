@@ -15,7 +15,7 @@ from jobtide.sinks.webhook.desk import Desk
 from jobtide.sinks.webhook.receivers import ReceiversFile
 from jobtide.streams.alerts.compiled import compile_rules
 from jobtide.streams.alerts.loading import load_rules
-from jobtide.streams.alerts.model import QueueDepth, Stuck, Threshold, Worker
+from jobtide.streams.alerts.model import Emitter, Pipeline, QueueDepth, Stuck, Threshold, Worker
 from jobtide.streams.alerts.replay import Replay
 from jobtide.streams.alerts.transitions import Transition
 from jobtide.streams.events import time_text
@@ -44,7 +44,8 @@ def not_in_history(rules: Iterable[Any]) -> list[str]:
     """Rules about what is now and not about what was counted."""
 
     def about_now(rule: Any) -> bool:
-        return isinstance(rule, Stuck | QueueDepth | Worker) or (isinstance(rule, Threshold) and rule.metric in ("waiting", "in_flight"))
+        of_now = isinstance(rule, Stuck | QueueDepth | Worker | Emitter | Pipeline)
+        return of_now or (isinstance(rule, Threshold) and rule.metric in ("waiting", "in_flight"))
 
     return [rule.name for rule in rules if rule.enabled and about_now(rule)]
 

@@ -173,7 +173,7 @@ class Stage1(Stage):
         records: list[list[Record]] = [[] for _ in range(self.settings.partitions)]
         rejected: list[tuple[int, Rejected]] = []
         for partition, owned in self.owned.items():
-            for to, more in enumerate(owned.publisher.collect(self._state(partition, owned))):
+            for to, more in enumerate(owned.publisher.collect(self._state(partition, owned), time_ns() // 1000)):
                 records[to].extend(more)
             rejected.extend((partition, r) for r in owned.fold.rejected)
             owned.fold.rejected.clear()

@@ -13,13 +13,35 @@ from jobtide.streams.alerts.groups import Group
 from jobtide.streams.alerts.lifecycle import Instance, Timing
 from jobtide.streams.alerts.long_totals import LongTotals
 from jobtide.streams.alerts.matching import PARTS, matcher
-from jobtide.streams.alerts.model import TIERS, Absent, BurnRate, Change, Percentile, QueueDepth, Ratio, RuleBase, Stuck, Threshold, Worker
+from jobtide.streams.alerts.model import (
+    TIERS,
+    Absent,
+    BurnRate,
+    Change,
+    Emitter,
+    Percentile,
+    Pipeline,
+    QueueDepth,
+    Ratio,
+    RuleBase,
+    Stuck,
+    Threshold,
+    Worker,
+)
 from jobtide.streams.alerts.transitions import Reason, State, Transition, fingerprint, transition_id
 from jobtide.streams.events import time_text
 
 Key = tuple[str, ...]
-WORKER_PARTS = ("tenant", "environment", "system", "worker_id")
-DEPTH = {"queue": 4, "job_class": 5, "worker": 4}
+# What the parts of an alert's key are called. A level is saved with an alert, so each name stands for one form of key.
+LEVELS: dict[str, tuple[str, ...]] = {
+    "queue": PARTS[:4],
+    "job_class": PARTS,
+    "worker": ("tenant", "environment", "system", "worker_id"),
+    "emitter": ("tenant", "system", "source"),
+    "system": ("tenant", "system"),
+    "pipeline": ("pipeline",),
+}
+PIPELINE: Key = ("stream",)  # there is one
 Examples = Sequence[dict[str, str]]
 SECOND_US = 1_000_000
 
@@ -31,9 +53,9 @@ class Compiled:
         self.rule, self.index, self.id, self.severity = rule, index, id_, severity
         self.judge, self.when, self.length_s = judge, when, length_s
         self.level: str = rule.by
-        self.depth = DEPTH[rule.by]
-        match_depth = 3 if rule.by == "worker" else self.depth
-        self.matches: Callable[[Sequence[str]], bool] = matcher(rule.match, match_depth)
+        self.names = LEVELS[rule.by]
+        self.depth = len(self.names)
+        self.matches: Callable[[Sequence[str]], bool] = matcher(rule.match, self.names)
         self.timing = Timing(rule.for_ms * 1000, rule.keep_firing_for * 1000, rule.mute * 1000, rule.no_data)
         self.fires_on_nothing = rule.no_data == "alert"
         self.instances: dict[Key, Instance] = {}
@@ -45,13 +67,11 @@ class Compiled:
         return str(self.rule.kind)  # type: ignore[attr-defined]  # each subclass has it
 
     def labels(self, key: Key) -> dict[str, str]:
-        names = WORKER_PARTS if self.level == "worker" else PARTS[: self.depth]
-        return {**self.rule.labels, **self.extra, **dict(zip(names, key, strict=True))}
+        return {**self.rule.labels, **self.extra, **dict(zip(self.names, key, strict=True))}
 
     def identity(self, key: Key) -> str:
         """The fingerprint: of what the alert is about, not of the labels that the file may change."""
-        names = WORKER_PARTS if self.level == "worker" else PARTS[: self.depth]
-        return fingerprint(self.id, dict(zip(names, key, strict=True)))
+        return fingerprint(self.id, dict(zip(self.names, key, strict=True)))
 
     def transition(
         self, key: Key, state: State, reason: Reason, episode_us: int, second: int, value: float | None, samples: int, examples: Examples = ()
@@ -117,6 +137,10 @@ def compile_rules(
                 add(rule, None, "queues")
             case Worker():
                 add(rule, None, "workers")
+            case Emitter():
+                add(rule, None, "emitters")
+            case Pipeline():
+                add(rule, None, "ticks")
             case Stuck():
                 add(rule, None, "stuck")
     return out
@@ -139,7 +163,7 @@ def condition(rule: RuleBase, tier: str | None = None) -> str:
         return f"{metric} time p{rule.quantile * 100:g} {sign} {durations.text(rule.value)} over {rule.window}"
     if isinstance(rule, Change):
         return f"{metric} of {rule.window} {sign} {value:g} × that of the rest of {rule.baseline}"
-    if metric in ("oldest_ready", "heartbeat_age"):
+    if metric in ("oldest_ready", "heartbeat_age", "clock_skew", "silent", "staleness"):
         return f"{metric} {sign} {durations.text(int(value))}"
     over = f" over {rule.window}" if isinstance(rule, Ratio) or (isinstance(rule, Threshold) and metric not in ("waiting", "in_flight")) else ""
     return f"{metric} {sign} {value:g}{over}"
@@ -149,6 +173,10 @@ def query(level: str, key: Key, from_s: int, to_s: int, kind: str) -> str:
     """Where the API tells the same numbers."""
     if level == "worker":
         return "/v1/workers?" + urlencode(dict(zip(PARTS[:3], key[:3], strict=True)))
+    if level in ("system", "emitter"):
+        return "/v1/completeness?" + urlencode(dict(zip(LEVELS["system"], key[:2], strict=True)))
+    if level == "pipeline":
+        return "/v1/overview"
     selection = dict(zip(PARTS, key, strict=False))
     if kind == "stuck":
         return "/v1/stuck?" + urlencode(selection)

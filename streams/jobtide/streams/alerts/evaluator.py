@@ -12,22 +12,24 @@ from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
 from typing import Any, Protocol
 
-from jobtide.streams.alerts.compiled import SECOND_US, Compiled, Examples, Key, compile_rules
+from jobtide.streams.alerts.compiled import PIPELINE, SECOND_US, Compiled, Examples, Key, compile_rules
 from jobtide.streams.alerts.groups import Group
 from jobtide.streams.alerts.lifecycle import Instance, Verdict, step
 from jobtide.streams.alerts.long_totals import BUCKET_S, HOUR_S, LongTotals
-from jobtide.streams.alerts.measures import Measured
+from jobtide.streams.alerts.measures import OPERATORS, Measured
 from jobtide.streams.alerts.model import BurnRate, Change, RuleBase
-from jobtide.streams.alerts.notices import FORGOTTEN_US, about_queue, about_worker
+from jobtide.streams.alerts.notices import FORGOTTEN_US, about_emitters, about_queue, about_worker
 from jobtide.streams.alerts.transitions import Reason, Transition
 from jobtide.streams.folds.attempts import DEAD, FAILED, FINISHED
 from jobtide.streams.folds.attempts import FIELDS as COUNT_NAMES
+from jobtide.streams.folds.records import LedgerRecord
 from jobtide.streams.snapshots import QueueSnapshot, WorkerSnapshot
 from jobtide.streams.windows.series import LiveSeries
 from jobtide.streams.windows.tallies import Tally
 
 GIVE_UP_S = 30 * 86_400  # a class that has been silent for so long is not expected back
 STUCK_EVERY_S = 5
+NOTICES = ("queues", "workers", "emitters")
 STUCK_EXAMPLES = 5
 Delta = tuple[int, LiveSeries, Tally | None, Tally]
 
@@ -47,6 +49,8 @@ class Facts(Protocol):
     def queue(self, key: Key) -> QueueSnapshot | None: ...
 
     def worker(self, key: Key) -> WorkerSnapshot | None: ...
+
+    def emitters(self, key: Key) -> Sequence[LedgerRecord]: ...
 
     def all_series(self) -> Iterable[LiveSeries]: ...
 
@@ -74,6 +78,7 @@ class Evaluator:
     def __init__(self, rules: Sequence[RuleBase], facts: Facts) -> None:
         self.facts = facts
         self.offset, self.second = -1, 0
+        self.clock_us = 0  # as told by the ticks: the time of pipeline rules
         self.transitions: list[Transition] = []
         self.unsaved: dict[tuple[int, Key], None] = {}  # alerts
         self.unsaved_last: dict[tuple[int, Key], None] = {}
@@ -100,7 +105,8 @@ class Evaluator:
         self.rules = compile_rules(rules, self._totals_of, self._since)
         self._minutely = [c for c in self.rules if c.when == "minute"]
         self._absent = [c for c in self.rules if c.when == "absent"]
-        self._of_notices = {kind: [c for c in self.rules if c.when == kind] for kind in ("queues", "workers")}
+        self._of_notices = {kind: [c for c in self.rules if c.when == kind] for kind in NOTICES}
+        self._pipeline = [c for c in self.rules if c.when == "ticks"]
         self._stuck = [c for c in self.rules if c.when == "stuck"]
         self._changes = any(isinstance(c.rule, Change) for c in self.rules)
         self._burning = [c for c in self.rules if isinstance(c.rule, BurnRate)]
@@ -132,7 +138,8 @@ class Evaluator:
         """End the alert of a rule that is gone."""
         if instance.state in ("pending", "firing"):
             state = "resolved" if instance.state == "firing" else "inactive"
-            self.transitions.append(old.transition(key, state, Reason.RULE_REMOVED, instance.episode_us, self.second, None, 0))  # type: ignore[arg-type]
+            second = max(self.second, self.clock_us // SECOND_US) if old.level == "pipeline" else self.second
+            self.transitions.append(old.transition(key, state, Reason.RULE_REMOVED, instance.episode_us, second, None, 0))  # type: ignore[arg-type]
 
     def succeed(self, old: Evaluator) -> None:
         """Before the first record of another log: say that the alerts of the one before are over, and take out what was saved of it."""
@@ -165,7 +172,7 @@ class Evaluator:
                     self._schedule(compiled, key, instance.clear_us + timing.keep_us)
             for key, last_s in compiled.last_s.items():
                 self._schedule(compiled, key, (last_s + compiled.length_s) * SECOND_US)
-            if compiled.when in ("queues", "workers"):
+            if compiled.when in NOTICES:
                 for key in compiled.instances:
                     self._schedule(compiled, key, 0)
 
@@ -191,6 +198,21 @@ class Evaluator:
                 if not group.series:
                     self._groups.pop(group.key, None)
 
+    def at_tick(self, clock_us: int, watermark_us: int) -> None:
+        """How stale everything is: asked at every tick, since the seconds stand still while it grows. Its time is the told clock.
+
+        After a restart ticks come again that were judged already. They change neither of the two, which the saved ticks gave, and so nothing.
+        """
+        if not clock_us:
+            return
+        self.clock_us = clock_us
+        stale_us = max(0, clock_us - watermark_us)
+        for compiled in self._pipeline:
+            breach = OPERATORS[compiled.rule.op](stale_us, compiled.rule.value * 1000)  # type: ignore[attr-defined]
+            self._take(compiled, PIPELINE, (Verdict.BREACH if breach else Verdict.CLEAR, float(stale_us), 1), at_us=clock_us)
+        if self._pipeline:
+            self._told()
+
     def at_second(self, second: int, offset: int, changed: Iterable[LiveSeries]) -> None:
         """Evaluate at watermark `second`; `changed`: the series that changed since the second before."""
         self.second, self.offset = second, offset
@@ -207,6 +229,9 @@ class Evaluator:
         if self._stuck and second % STUCK_EVERY_S == 0:
             self._stuck_work()
         self._deadlines()
+        self._told()
+
+    def _told(self) -> None:
         if self._now:
             self.transitions.extend(sorted(self._now, key=lambda t: (t.rule, t.fingerprint)))
             self._now = []
@@ -346,16 +371,21 @@ class Evaluator:
 
     def _notices(self) -> None:
         heard, self._heard = self._heard, {}
+        due: dict[tuple[int, Key], None] = {}  # of an emitter a rule may be about all of its system
         for kind, key in heard:
             for compiled in self._of_notices[kind]:
                 if compiled.matches(key):
-                    self._take(compiled, key, self._judge_notice(compiled, key))
+                    due[compiled.index, key[: compiled.depth]] = None
+        for index, key in due:
+            self._take(self.rules[index], key, self._judge_notice(self.rules[index], key))
 
     def _judge_notice(self, compiled: Compiled, key: Key) -> Measured:
         now_us = self.second * SECOND_US
         queue = self.facts.queue(key) if compiled.when == "queues" else None
         worker = self.facts.worker(key) if compiled.when == "workers" else None
-        if queue is not None:
+        if compiled.when == "emitters":
+            measured, again_us = about_emitters(compiled.rule, self.facts.emitters(key), now_us)  # type: ignore[arg-type]
+        elif queue is not None:
             measured, again_us = about_queue(compiled.rule, queue, now_us)  # type: ignore[arg-type]
         elif worker is not None:
             measured, again_us = about_worker(compiled.rule, worker, now_us)  # type: ignore[arg-type]
@@ -386,12 +416,13 @@ class Evaluator:
 
     # -- alerts
 
-    def _take(self, compiled: Compiled, key: Key, measured: Measured, examples: Examples = ()) -> None:
+    def _take(self, compiled: Compiled, key: Key, measured: Measured, examples: Examples = (), at_us: int = 0) -> None:
+        """`at_us`: its time where that is not the second's; then whoever asks asks again by himself."""
         verdict, value, samples = measured
         known = compiled.instances.get(key)
         if known is None and verdict is not Verdict.BREACH and not compiled.fires_on_nothing:
             return
-        now_us = self.second * SECOND_US
+        now_us = at_us or self.second * SECOND_US
         instance, entered, again_us = step(known, verdict, now_us, compiled.timing)
         if instance is not known:
             if instance is None:
@@ -401,8 +432,8 @@ class Evaluator:
             self.unsaved[compiled.index, key] = None
         episode_us = known.episode_us if known is not None and known.state != "muted" else instance.episode_us if instance else now_us
         for state, reason in entered:
-            self._now.append(compiled.transition(key, state, reason, episode_us, self.second, value, samples, examples))
-        if again_us:
+            self._now.append(compiled.transition(key, state, reason, episode_us, now_us // SECOND_US, value, samples, examples))
+        if again_us and not at_us:
             self._schedule(compiled, key, again_us)
 
     def _schedule(self, compiled: Compiled, key: Key, at_us: int) -> None:
@@ -421,11 +452,11 @@ class Evaluator:
                 self._assess(self.rules[index], key)
 
     def _assess(self, compiled: Compiled, key: Key) -> None:
-        if compiled.when in ("queues", "workers"):
+        if compiled.when in NOTICES:
             measured = self._judge_notice(compiled, key)
         elif compiled.when == "absent":
             measured = self._judge_absent(compiled, key)
-        elif compiled.when == "stuck":
+        elif compiled.when in ("stuck", "ticks"):
             return  # looked at every few seconds anyway
         else:
             measured = compiled.judge(self._group_of(key))  # type: ignore[misc]

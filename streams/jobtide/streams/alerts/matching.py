@@ -30,9 +30,9 @@ def _regex(glob: str) -> str:
     return translate(glob.replace("[", "[[]"))  # only * and ? are special: class names hold brackets
 
 
-def matcher(match: Match, depth: int = 5) -> Callable[[Sequence[str]], bool]:
-    """Whether the first `depth` parts of a name match."""
-    tests = [(place, one_of(getattr(match, part))) for place, part in enumerate(PARTS[:depth]) if getattr(match, part) != ["*"]]
+def matcher(match: Match, names: Sequence[str] = PARTS) -> Callable[[Sequence[str]], bool]:
+    """Whether a name, whose parts are called `names`, matches."""
+    tests = [(place, one_of(getattr(match, part))) for place, part in enumerate(names) if part in PARTS and getattr(match, part) != ["*"]]
 
     def matches(name: Sequence[str]) -> bool:
         return all(test(name[place]) for place, test in tests)

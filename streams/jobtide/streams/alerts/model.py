@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 Window = Literal["1m", "5m", "15m", "1h"]
 Op = Literal["gt", "gte", "lt", "lte", "eq"]
 Severity = Literal["info", "warning", "critical"]
-Level = Literal["queue", "job_class", "worker"]
+Level = Literal["queue", "job_class", "worker", "system", "emitter", "pipeline"]
 NoData = Literal["ok", "keep", "alert"]
 
 
@@ -54,6 +54,14 @@ class Match(Strict):
     job_class: Globs = ["*"]
 
 
+def only_these(match: Match, known: tuple[str, ...], why: str) -> Match:
+    """Refuse a matcher that could never be asked."""
+    for part in Match.model_fields:
+        if part not in known and getattr(match, part) != ["*"]:
+            raise ValueError(f"match.{part} cannot be used: {why}")
+    return match
+
+
 class RuleBase(Strict):
     """What rules of all kinds have."""
 
@@ -73,9 +81,10 @@ class RuleBase(Strict):
 
     @field_validator("by")
     @classmethod
-    def _by_worker_only_where_workers_are(cls, value: Level) -> Level:
-        if value == "worker" and cls.__name__ != "Worker":
-            raise ValueError("must be queue or job_class; only kind: worker is by worker")
+    def _by_what_the_kind_knows(cls, value: Level) -> Level:
+        if cls.__annotations__.get("by") is None and value not in ("queue", "job_class"):
+            other = {"worker": "worker", "pipeline": "pipeline"}.get(value, "emitter")
+            raise ValueError(f"must be queue or job_class; only kind: {other} is by {value}")
         return value
 
 
@@ -166,22 +175,73 @@ class QueueDepth(RuleBase):
 
 
 class Worker(RuleBase):
-    """What a worker says of its own process, or how long it has said nothing: one alert per worker."""
+    """What a worker says of its own process, how long it has said nothing, or how wrong its clock is: one alert per worker."""
 
     kind: Literal["worker"]
-    metric: Literal["rss_bytes", "cpu_percent", "heartbeat_age"]
+    metric: Literal["rss_bytes", "cpu_percent", "heartbeat_age", "clock_skew"] = Field(
+        description="clock_skew: how far its clock is from the broker's, before or behind; the way to the broker is in it."
+    )
     op: Literal["gt", "gte"] = "gt"
     value: Annotated[float, WithJsonSchema({"type": ["number", "string"], "examples": [2e9, "2m"]})] = Field(
-        description="A number; for heartbeat_age a duration."
+        description="A number; for heartbeat_age and clock_skew a duration."
     )
     by: Literal["worker"] = "worker"
 
     @model_validator(mode="before")
     @classmethod
     def _an_age_is_a_duration(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("metric") == "heartbeat_age" and "value" in data:
+        if isinstance(data, dict) and data.get("metric") in ("heartbeat_age", "clock_skew") and "value" in data:
             return {**data, "value": durations.milliseconds(data["value"])}
         return data
+
+
+class Emitter(RuleBase):
+    """What arrived of what emitters have numbered, or how long one has said nothing without a goodbye. Of tenants and systems only."""
+
+    kind: Literal["emitter"]
+    metric: Literal["lost", "completeness", "silent"] = Field(
+        description="lost: events that have been missing for 15 minutes, of the last hour. completeness: the share that arrived of what was "
+        "numbered by the emitters heard of in the last 65 minutes, from 0 to 1. silent: how long the newest process of a source has said "
+        "nothing, unless it said goodbye; after 65 minutes nobody expects it back."
+    )
+    op: Op = "gt"
+    value: Annotated[float, WithJsonSchema({"type": ["number", "string"], "examples": [0, 0.999, "5m"]})] = Field(
+        description="A number; for silent a duration, less than 65m."
+    )
+    min_samples: int = Field(1, ge=1, description="completeness: with fewer events there is no alert.")
+    by: Literal["system", "emitter"] = Field("system", description="One alert per tenant and system, or one per source that emits in it.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_silence_is_a_duration(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("metric") == "silent":
+            value = {"value": durations.milliseconds(data["value"])} if "value" in data else {}
+            return {"by": "emitter", **data, **value}
+        return data
+
+    @model_validator(mode="after")
+    def _fits_its_metric(self) -> Emitter:
+        only_these(self.match, ("tenant", "system"), "emitters are known by tenant and system")
+        if self.metric == "silent" and (self.by != "emitter" or self.op not in ("gt", "gte") or self.value >= 65 * MINUTE_MS):
+            raise ValueError("metric silent needs by: emitter, op gt or gte, and a value less than 65m")
+        return self
+
+
+class Pipeline(RuleBase):
+    """How far behind its own clock jobtide is: one alert. Judged whenever a source partition says how far it has come."""
+
+    kind: Literal["pipeline"]
+    metric: Literal["staleness"] = Field(
+        "staleness", description="The newest clock that stage 1 has told, less the time up to which every source partition is complete."
+    )
+    op: Literal["gt", "gte"] = "gt"
+    value: Duration
+    by: Literal["pipeline"] = "pipeline"
+
+    @field_validator("match")
+    @classmethod
+    def _of_all(cls, value: Match) -> Match:
+        return only_these(value, (), "it is one for all")
 
 
 class BurnRate(RuleBase):
@@ -232,12 +292,12 @@ class Change(RuleBase):
 
 
 Rule = Annotated[
-    Threshold | Ratio | Percentile | Stuck | Absent | QueueDepth | Worker | BurnRate | Change,
+    Threshold | Ratio | Percentile | Stuck | Absent | QueueDepth | Worker | Emitter | Pipeline | BurnRate | Change,
     Field(discriminator="kind"),
 ]
 KINDS: dict[str, type[RuleBase]] = {
     "threshold": Threshold, "ratio": Ratio, "percentile": Percentile, "stuck": Stuck, "absent": Absent,
-    "queue_depth": QueueDepth, "worker": Worker, "burn_rate": BurnRate, "change": Change,
+    "queue_depth": QueueDepth, "worker": Worker, "emitter": Emitter, "pipeline": Pipeline, "burn_rate": BurnRate, "change": Change,
 }  # fmt: skip
 
 

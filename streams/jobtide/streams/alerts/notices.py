@@ -1,12 +1,15 @@
-"""Verdicts about queues and workers from the last that was said of them, and when to look again though nothing is said."""
+"""Verdicts about queues, workers and emitters from the last that was said of them, and when to look again though nothing is said."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from jobtide.streams.alerts.lifecycle import Verdict
 from jobtide.streams.alerts.measures import OPERATORS, Measured
-from jobtide.streams.alerts.model import QueueDepth, Worker
+from jobtide.streams.alerts.model import Emitter, QueueDepth, Worker
+from jobtide.streams.folds.records import LedgerRecord
+from jobtide.streams.folds.sequences import EXPIRY_US
 from jobtide.streams.snapshots import QueueSnapshot, WorkerSnapshot
 
 FORGOTTEN_US = 24 * 3600 * 1_000_000
@@ -31,10 +34,36 @@ def about_worker(rule: Worker, worker: WorkerSnapshot, now_us: int) -> tuple[Mea
         return (Verdict.GONE, None, 0), 0
     if rule.metric == "heartbeat_age":
         return _age(rule.op, worker.last_seen_us, rule.value, now_us, worker.last_seen_us + FORGOTTEN_US, 1)
+    if rule.metric == "clock_skew":
+        lag_us = worker.clock_lag_us
+        if lag_us is None:
+            return (Verdict.NO_DATA, None, 0), 0
+        return (_verdict(rule.op, abs(lag_us), rule.value * 1000), float(lag_us), 1), 0
     value = getattr(worker, rule.metric)
     if value is None:
         return (Verdict.NO_DATA, None, 0), 0
     return (_verdict(rule.op, value, rule.value), float(value), 1), 0
+
+
+def about_emitters(rule: Emitter, lines: Sequence[LedgerRecord], now_us: int) -> tuple[Measured, int]:
+    """`lines`: of one source or of a system's all, one per epoch and source partition. What stage 1 has forgotten does not count."""
+    known = [line for line in lines if line.last_us + EXPIRY_US > now_us]
+    if not known:
+        return (Verdict.GONE, None, 0), 0
+    if rule.metric == "silent":
+        newest = max(known, key=lambda line: (line.last_us, line.epoch))
+        if any(line.clean for line in known if line.epoch == newest.epoch):
+            return (Verdict.GONE, None, 0), 0
+        return _age(rule.op, newest.last_us, rule.value, now_us, newest.last_us + EXPIRY_US, 1)
+    again_us = min(line.last_us for line in known) + EXPIRY_US
+    if rule.metric == "lost":
+        n = sum(line.lost_lately for line in known)
+        return (_verdict(rule.op, n, rule.value), float(n), n), again_us
+    received, lost = (sum(getattr(line, name) for line in known) for name in ("received", "lost"))
+    n = received + lost
+    if n < rule.min_samples:
+        return (Verdict.TOO_FEW if n else Verdict.NO_DATA, None, n), again_us
+    return (_verdict(rule.op, received / n, rule.value), received / n, n), again_us
 
 
 def _verdict(op: str, value: float, limit: float) -> Verdict:

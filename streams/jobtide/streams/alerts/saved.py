@@ -15,7 +15,7 @@ from jobtide.streams.alerts.compiled import Compiled, Key
 from jobtide.streams.alerts.evaluator import Evaluator
 from jobtide.streams.alerts.lifecycle import Instance
 from jobtide.streams.alerts.long_totals import HOUR_S, LONGEST_S
-from jobtide.streams.alerts.model import Level, RuleBase, Threshold, Worker
+from jobtide.streams.alerts.model import Emitter, Level, Pipeline, RuleBase, Threshold, Worker
 from jobtide.streams.folds.records import SEPARATOR, Record, Tick, encode
 
 APPLIED = b"a"
@@ -25,7 +25,7 @@ _decode_hour = msgspec.msgpack.Decoder(list[tuple[int, int, int, int]]).decode
 
 
 class Applied(msgspec.Struct, array_like=True):
-    """Everything is as of `offset` of job.panes, evaluated at `second`."""
+    """Everything is as of `offset` of job.panes, evaluated at `second`; pipeline rules as of the newest of the ticks."""
 
     offset: int
     second: int
@@ -88,6 +88,7 @@ class Restorer:
         if self.applied is None:
             return
         evaluator.offset, evaluator.second = self.applied.offset, self.applied.second
+        evaluator.clock_us = max((tick.told_us for tick in self.applied.ticks), default=0)
         rules = {compiled.id: compiled for compiled in evaluator.rules}
         for key, value in self._records:
             kind, id_, rest = key.split(b"\x1f", 2)
@@ -122,6 +123,10 @@ def _gone(id_: str, level: Level, severity: str) -> Compiled:
     rule: RuleBase
     if level == "worker":
         rule = Worker.model_validate({"name": name, "kind": "worker", "metric": "heartbeat_age", "value": "1m"})
+    elif level in ("system", "emitter"):
+        rule = Emitter.model_validate({"name": name, "kind": "emitter", "metric": "lost", "value": 0, "by": level})
+    elif level == "pipeline":
+        rule = Pipeline.model_validate({"name": name, "kind": "pipeline", "value": "1m"})
     else:
         rule = Threshold.model_validate({"name": name, "kind": "threshold", "metric": "failed", "value": 0, "by": level})
     return Compiled(rule, -1, id_, severity, None, "changed", 0)

@@ -17,6 +17,7 @@ from jobtide.streams.folds.watch import Watch
 State = Literal["active", "idle", "lagging"]
 GAUGE_EVERY_US = 60 * 1_000_000
 LEDGER_EVERY_US = 10 * 1_000_000
+TICK_EVERY_US = 5 * 1_000_000  # at least so often by a source that lags: how long ago is news, too
 
 
 class Publisher:
@@ -25,13 +26,16 @@ class Publisher:
     def __init__(self, fold: SourceFold) -> None:
         self.fold = fold
         self._watch = Watch(fold.partitions)
-        self._last_tick: tuple[int, str, int] | None = None
+        self._last_tick: tuple[int, str, int, int] | None = None
         self._gauges_at_us = 0
         self._ledgers_at_us = 0
-        self._ledgers_told: dict[str, tuple[int, int, int, int, bool]] = {}
+        self._ledgers_told: dict[str, tuple[int, int, int, int, bool, int]] = {}
 
-    def collect(self, state: State) -> list[list[Record]]:
-        """Records for each partition of job.panes, in the order to send them. Empty lists where there is nothing new."""
+    def collect(self, state: State, now_us: int = 0) -> list[list[Record]]:
+        """Records for each partition of job.panes, in the order to send them. Empty lists where there is nothing new.
+
+        `now_us`: the clock, only to say by how much the watermark is behind it.
+        """
         fold = self.fold
         out: list[list[Record]] = [[] for _ in range(fold.partitions)]
         watermark_us = fold.watermark_us
@@ -40,10 +44,10 @@ class Publisher:
         self._notices(out)
         self._ledgers(out)
         self._watched(out, watermark_us)
-        tick = (watermark_us, state, fold.counters.rejected)
+        tick = (watermark_us, state, fold.counters.rejected, now_us // TICK_EVERY_US if state == "lagging" else 0)
         if tick != self._last_tick:
             self._last_tick = tick
-            value = encode(Tick(fold.partition, fold.version, watermark_us, state, fold.counters.late_dropped, fold.counters.rejected))
+            value = encode(Tick(fold.partition, fold.version, watermark_us, state, fold.counters.late_dropped, fold.counters.rejected, now_us))
             for records in out:
                 records.append((b"t\x1f%d" % fold.partition, value))
         fold.published_us = max(fold.published_us, watermark_us)
@@ -91,14 +95,18 @@ class Publisher:
             return
         self._ledgers_at_us = now_us
         for name, epoch in fold.epochs.items():
-            told = (epoch.received, epoch.duplicates, sequences.missing(epoch), sequences.lost(epoch, now_us), epoch.clean)
+            missing, lately = sequences.missing(epoch), 0
+            if missing:
+                lately = sequences.lost_lately(epoch, now_us)
+            told = (epoch.received, epoch.duplicates, missing, sequences.lost(epoch, now_us), epoch.clean, lately)
             if self._ledgers_told.get(name) != told:
                 self._ledgers_told[name] = told
                 last_us = fold.append_us if name in fold.unsaved_epochs else epoch.last_us
-                value = encode(
-                    LedgerRecord(fold.version, name, epoch.source, epoch.tenant, epoch.system, *told, last_us, sequences.expected(epoch))
+                about = LedgerRecord(
+                    fold.version, name, epoch.source, epoch.tenant, epoch.system, *told[:5], last_us, sequences.expected(epoch), lately
                 )
-                to = panes_partition(name.encode(), fold.partitions)
+                value = encode(about)
+                to = panes_partition(epoch.tenant.encode(), fold.partitions)  # so that a rule can look at all of a tenant's
                 out[to].append((b"l\x1f%d\x1f%b" % (fold.partition, name.encode()), value))
         for name in [name for name in self._ledgers_told if name not in fold.epochs]:
             del self._ledgers_told[name]

@@ -43,6 +43,7 @@ class Tick(msgspec.Struct, array_like=True):
     state: str
     late_dropped: int = 0
     rejected: int = 0
+    told_us: int = 0  # the clock of whoever told it: what the watermark is behind
 
 
 class Gauge(msgspec.Struct, array_like=True):
@@ -77,6 +78,7 @@ class LedgerRecord(msgspec.Struct, array_like=True):
     clean: bool
     last_us: int
     expected: int | None
+    lost_lately: int = 0  # of `lost`, what became it within the last hour
 
 
 def join_key(parts: tuple[Any, ...]) -> bytes:

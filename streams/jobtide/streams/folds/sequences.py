@@ -16,6 +16,7 @@ MAX_HOLES: Final = 1000  # per lane; beyond it the oldest hole is given up as lo
 LOST_AFTER_US: Final = 15 * 60 * 1_000_000
 CLEAN_EXPIRY_US: Final = 2 * 60 * 1_000_000
 EXPIRY_US: Final = 65 * 60 * 1_000_000
+LATELY_US: Final = 60 * 60 * 1_000_000
 
 
 def observe(epoch: Epoch, lane: int, seq: int, at_us: int) -> bool:
@@ -80,6 +81,13 @@ def lost(epoch: Epoch, now_us: int) -> int:
     """Numbers missing for more than 15 minutes: reported as lost, and less again if they still come."""
     old = now_us - LOST_AFTER_US
     return epoch.given_up + sum(last - first + 1 for lane in epoch.lanes.values() for first, last, at_us in lane.holes if at_us <= old)
+
+
+def lost_lately(epoch: Epoch, now_us: int) -> int:
+    """Of what is lost, that of the last hour: what given up at MAX_HOLES is not in it, but then there are a thousand others."""
+    old = now_us - LOST_AFTER_US
+    since = old - LATELY_US
+    return sum(last - first + 1 for lane in epoch.lanes.values() for first, last, at_us in lane.holes if since < at_us <= old)
 
 
 def expected(epoch: Epoch) -> int | None:

@@ -47,8 +47,11 @@ class Board(ABC, Generic[Entry]):
     def forget_before(self, now_us: int) -> None:
         """Drop what has been quiet for too long at watermark `now_us`."""
         for key in [key for key, entry in self._entries.items() if now_us - self.heard_us(entry) > self.kept_us]:
-            del self._entries[key]
-            self._changed[key] = None
+            self.forget(key)
+
+    def forget(self, key: Key) -> None:
+        del self._entries[key]
+        self._changed[key] = None
 
     def take_changes(self, version: int) -> list[HotWrite]:
         """What changed since the last call; None for what was forgotten."""

@@ -132,7 +132,9 @@ class WindowFold:
                 self._gauge(share, head)
         elif kind == WATCH:
             self.triage.fold(int(key.split(_SEPARATOR, 1)[1]), self._own(_decode_watch(value)))
-        elif kind in (WORKER, QUEUE, LEDGER) and self._belongs(key.split(_SEPARATOR, 2)[2]):
+        elif kind == LEDGER:
+            self._ledger(int(key.split(_SEPARATOR, 2)[1]), _decode_ledger(value))
+        elif kind in (WORKER, QUEUE) and self._belongs(key.split(_SEPARATOR, 2)[2]):
             self._board(kind, key, value)
 
     def _board(self, kind: bytes, key: bytes, value: bytes) -> None:
@@ -141,14 +143,18 @@ class WindowFold:
             self._workers.fold(int(source), tuple(parts), *_decode_notice(value))
             if self._watch is not None:
                 self._watch.heard("workers", tuple(parts))
-        elif kind == QUEUE:
+        else:
             _, source, *parts, about = key.decode().split(SEPARATOR)
             self._queues.fold(int(source), tuple(parts), about, *_decode_notice(value))
             if self._watch is not None:
                 self._watch.heard("queues", tuple(parts))
-        else:
-            now_us = self._watermarks.complete_until_us
-            self._ledgers.fold(int(key.split(_SEPARATOR, 2)[1]), _decode_ledger(value), now_us)
+
+    def _ledger(self, source: int, record: LedgerRecord) -> None:
+        if self._partitions and panes_partition(record.tenant.encode(), self._partitions) != self.partition:
+            return
+        self._ledgers.fold(source, record, self._watermarks.complete_until_us)
+        if self._watch is not None:
+            self._watch.heard("emitters", (record.tenant, record.system, record.source))
 
     def _own(self, record: WatchRecord) -> WatchRecord:
         """Without the attempts of other partitions' series."""
@@ -171,7 +177,10 @@ class WindowFold:
 
     def _show_seconds(self, watch: Watch, offset: int) -> None:
         """Move the windows second by second to where the ticks have come, and let the watch look at each."""
-        second, before = self._watermarks.complete_until_us // SECOND_US, self._rolling.second
+        watermark_us = self._watermarks.complete_until_us
+        if self.partition == 0 and watermark_us:
+            watch.at_tick(self._watermarks.clock_us, watermark_us)
+        second, before = watermark_us // SECOND_US, self._rolling.second
         if second <= before:
             return
         self._rolling.settle()
@@ -212,6 +221,10 @@ class WindowFold:
 
     def worker(self, key: tuple[str, ...]) -> WorkerSnapshot | None:
         return self._workers.find(key)
+
+    def emitters(self, key: tuple[str, ...]) -> list[LedgerRecord]:
+        """What each source partition received of each epoch of a (tenant, system) or a (tenant, system, source)."""
+        return self._ledgers.of(key)
 
     def stuck_attempts(self) -> Iterable[tuple[SeriesKey, StuckAttempt]]:
         """Every attempt that is late, slow, lost or runs twice at the watermark, with its series."""

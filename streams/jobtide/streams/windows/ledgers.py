@@ -16,17 +16,43 @@ class Ledgers(Board[Line]):
     kind = "ledger"
     kept_us = EXPIRY_US
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._of: dict[tuple[str, str], dict[str, dict[Key, None]]] = {}  # (tenant, system) → source → the lines' keys
+
     def fold(self, source: int, record: LedgerRecord, now_us: int) -> None:
         """`now_us` is the watermark, 0 if it is not known: then the epoch's last event says how old the line is."""
         key = (record.tenant, str(source), record.epoch)
         known = self._entries.get(key)
         if known is not None and (known[1].version > record.version or known[1] == record):
             return
+        if known is not None:
+            self._unlist(key, known[1])
         self._entries[key] = (max(now_us, record.last_us), record)
+        self._of.setdefault((record.tenant, record.system), {}).setdefault(record.source, {})[key] = None
         self.touch(key)
+
+    def _unlist(self, key: Key, record: LedgerRecord) -> None:
+        sources = self._of[record.tenant, record.system]
+        del sources[record.source][key]
+        if not sources[record.source]:
+            del sources[record.source]
+        if not sources:
+            del self._of[record.tenant, record.system]
+
+    def of(self, key: Key) -> list[LedgerRecord]:
+        """The lines of a (tenant, system), or of one source of it."""
+        tenant, system, *source = key
+        sources = self._of.get((tenant, system), {})
+        chosen = [sources.get(source[0], {})] if source else sources.values()
+        return [self._entries[each][1] for lines in chosen for each in lines]
 
     def heard_us(self, entry: Line) -> int:
         return entry[0]
+
+    def forget(self, key: Key) -> None:
+        self._unlist(key, self._entries[key][1])
+        super().forget(key)
 
     def snapshot(self, key: Key, entry: Line) -> LedgerSnapshot:
         _, record = entry

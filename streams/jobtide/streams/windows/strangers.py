@@ -26,9 +26,9 @@ def strangers(stored: Iterable[Field], folds: Mapping[int, WindowFold], versions
 def home_of(stored: Field, partitions: int) -> int:
     """The partition of job.panes that a stored field comes from; see `folds.publication` for how records are spread.
 
-    >>> home_of(("ledger", "acme", "3\\x1fepoch-1"), 8) == home_of(("ledger", "acme", "5\\x1fepoch-1"), 8)
+    >>> home_of(("ledger", "acme", "3\\x1fepoch-1"), 8) == home_of(("ledger", "acme", "5\\x1fepoch-2"), 8)
     True
     """
     kind, tenant, field = stored
-    name = field.split(SEPARATOR, 1)[1] if kind == "ledger" else tenant + SEPARATOR + field
+    name = tenant if kind == "ledger" else tenant + SEPARATOR + field
     return panes_partition(name.encode(), partitions)

@@ -18,10 +18,14 @@ class Watch(Protocol):
         ...
 
     def heard(self, kind: str, key: tuple[str, ...]) -> None:
-        """Something was said of a queue or a worker (`kind`: queues or workers)."""
+        """Something was said of a queue, a worker or an emitter (`kind`: queues, workers or emitters)."""
         ...
 
     def forgotten(self, series: LiveSeries) -> None: ...
+
+    def at_tick(self, clock_us: int, watermark_us: int) -> None:
+        """A tick came, whether the windows move or not; `clock_us` is the newest clock told. Only on partition 0: every tick is on all."""
+        ...
 
     def at_second(self, second: int, offset: int, changed: Iterable[LiveSeries]) -> None:
         """The windows end at `second` now; the tick that brought them there is at `offset`."""

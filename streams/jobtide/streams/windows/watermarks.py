@@ -26,7 +26,7 @@ class Watermarks:
         known = self._ticks.get(tick.partition)
         if known is not None:
             newer = tick if tick.version >= known.version else known
-            tick = structs.replace(newer, watermark_us=max(tick.watermark_us, known.watermark_us))
+            tick = structs.replace(newer, watermark_us=max(tick.watermark_us, known.watermark_us), told_us=max(tick.told_us, known.told_us))
             if tick == known:
                 return
         self._ticks[tick.partition] = tick
@@ -38,6 +38,11 @@ class Watermarks:
         if not self._ticks or len(self._ticks) < self.expected:
             return 0
         return min(tick.watermark_us for tick in self._ticks.values())
+
+    @property
+    def clock_us(self) -> int:
+        """The newest clock that a tick told; 0 if none did (in a replay of history)."""
+        return max((tick.told_us for tick in self._ticks.values()), default=0)
 
     def ticks(self) -> list[Tick]:
         return list(self._ticks.values())
