@@ -8,10 +8,11 @@ from collections.abc import Callable
 
 from jobtide.streams.alerts.loading import RuleSet, load_rules
 from jobtide.streams.alerts.partition import RuledPartition
+from jobtide.streams.alerts.replay import totals
 from jobtide.streams.alerts.saved import Restorer
 from jobtide.streams.alerts.transitions import Transition
 from jobtide.streams.folds.panes import Pane, merge
-from jobtide.streams.folds.records import LedgerRecord, PaneRecord, Record, Tick, encode, pane_key
+from jobtide.streams.folds.records import LedgerRecord, PaneRecord, Record, Tick, encode, pane_key, sum_key
 
 START_S = 1_763_000_040  # a whole minute
 RULES = """
@@ -25,6 +26,8 @@ rules:
   - {name: Burning, kind: burn_rate, objective: 0.95, min_samples: 15, tiers: [14.4, 6], keep_firing_for: 60s}
   - {name: Silent, kind: absent, metric: finished, after: 3m}
   - {name: Dropped, kind: change, metric: finished, window: 1m, baseline: 15m, op: lt, value: 0.3, min_samples: 15, no_data: keep}
+  - {name: SystemFailing, kind: ratio, metric: attempt_failure_rate, window: 5m, value: 0.2, min_samples: 30, by: system, keep_firing_for: 2m}
+  - {name: TenantSlower, kind: change, metric: finished, window: 5m, baseline: 15m, op: lt, value: 0.8, min_samples: 30, by: tenant}
 """
 ABOUT_US = """\
   - {name: Lost, kind: emitter, metric: lost, value: 3, keep_firing_for: 15s}
@@ -32,8 +35,11 @@ ABOUT_US = """\
   - {name: Gone, kind: emitter, metric: silent, value: 40s, keep_firing_for: 5s}
   - {name: Stale, kind: pipeline, value: 15s, for: 5s, keep_firing_for: 10s}
 """  # how good the numbers are, which is not in history
-KEEP_S = {"Failing": 45, "QueueFailing": 30, "Slow": 10, "Dead": 20, "Burning": 60, "Lost": 15, "Stale": 10}
-LEAST = {"Failing": 12, "FailingHeld": 20, "QueueFailing": 15, "Slow": 10, "Burning": 15, "Dropped": 15, "Incomplete": 40}
+KEEP_S = {"Failing": 45, "QueueFailing": 30, "Slow": 10, "Dead": 20, "Burning": 60, "Lost": 15, "Stale": 10, "SystemFailing": 120}
+LEAST = {
+    "Failing": 12, "FailingHeld": 20, "QueueFailing": 15, "Slow": 10, "Burning": 15, "Dropped": 15, "Incomplete": 40, "SystemFailing": 30,
+    "TenantSlower": 30,
+}  # fmt: skip
 
 
 def rules() -> RuleSet:
@@ -81,9 +87,11 @@ def random_log(seed: int, series: int, length_s: int, late: float = 0.05, prefix
             if revised_s - revised_s % 60 + 60 <= second:
                 whole = minutes[revised_s - revised_s % 60][name]
                 out.append((pane_key(60, revised_s - revised_s % 60, 0, name), encode(PaneRecord(version, 0, 0, whole))))
+                out += sums(minutes[revised_s - revised_s % 60], revised_s - revised_s % 60, version) if rng.random() < 0.1 else []
         if (second + 1) % 60 == 0:
             for name, whole in minutes.get(second - 59, {}).items():
                 out.append((pane_key(60, second - 59, 0, name), encode(PaneRecord(version, 0, 0, whole))))
+            out += sums(minutes.get(second - 59, {}), second - 59, version)
         version += 1
         out += emitters.tell(second, version)
         if second >= until_s and rng.random() < 0.01:
@@ -94,6 +102,11 @@ def random_log(seed: int, series: int, length_s: int, late: float = 0.05, prefix
             out.append((b"t\x1f0", encode(Tick(0, version, complete_s * 1_000_000, "active", told_us=told_us))))
     out.append((b"t\x1f0", encode(Tick(0, version, (START_S + length_s + 900) * 1_000_000, "idle"))))
     return out
+
+
+def sums(minute: dict[bytes, Pane], start_s: int, version: int) -> list[Record]:
+    """The system's, the environment's and the tenant's."""
+    return [(sum_key(start_s, 0, name), encode(PaneRecord(version, 0, 0, pane))) for name, pane in totals(minute).items()]
 
 
 class Emitters:

@@ -202,11 +202,11 @@ def test_ticks_go_to_every_partition_after_the_panes_they_cover() -> None:
         tick = msgspec.msgpack.decode(last_value or b"", type=Tick)
         assert (tick.partition, tick.version, tick.watermark_us, tick.state) == (3, fold.version, fold.watermark_us, "active")
         kinds = {key[:1] for key, _ in panes}
-        assert kinds <= {b"p", b"g", b"x"}
+        assert kinds <= {b"p", b"g", b"x", b"s"}
         (watched,) = [msgspec.msgpack.decode(value or b"", type=WatchRecord).watched for key, value in panes if key == b"x\x1f3"]
         assert {panes_partition(attempt.series, PARTITIONS) for attempt in watched} <= {partition}
         for key, _ in [pane for pane in panes if pane[0][:1] != b"x"]:
-            series = key.split(b"\x1f", 4)[4] if key[:1] == b"p" else key.split(b"\x1f", 2)[2]
+            series = key.split(b"\x1f", 4)[4] if key[:1] in (b"p", b"s") else key.split(b"\x1f", 2)[2]
             assert panes_partition(series, PARTITIONS) == partition
     assert sum(len(records) for records in out) > PARTITIONS + 2 * len(jobs) - 60
     assert publisher.collect("active") == [[] for _ in range(PARTITIONS)], "nothing new, nothing told"

@@ -47,7 +47,7 @@ _DURATION = "write a duration as a number and a unit, such as 500ms, 30s, 5m, 2h
         ("kind: absent, after: 1m", "field after: must be at least 2m: minutes are what is remembered of a silent class"),
         (_THRESHOLD + ", for: 5 minutes", f"field for: {_DURATION}"),
         (_THRESHOLD + ", op: above", "field op: must be 'gt', 'gte', 'lt', 'lte' or 'eq', not 'above'"),
-        (_THRESHOLD + ", by: worker", "field by: must be queue or job_class; only kind: worker is by worker"),
+        (_THRESHOLD + ", by: worker", "field by: must be queue, job_class, system, environment or tenant; only kind: worker is by worker"),
     ],
 )
 def test_a_mistake_is_named_with_file_rule_field_and_fix(rule: str, said: str) -> None:

@@ -150,8 +150,8 @@ def test_a_restart_while_it_stands_still_says_nothing_twice() -> None:
         ("kind: emitter, metric: silent, value: 5m, by: system", "metric silent needs by: emitter, op gt or gte, and a value less than 65m"),
         ("kind: emitter, metric: silent, value: 2h", "metric silent needs by: emitter, op gt or gte, and a value less than 65m"),
         ("kind: pipeline, value: 5m, match: {tenant: acme}", "match.tenant cannot be used: it is one for all"),
-        ("kind: threshold, metric: dead, value: 1, by: emitter", "must be queue or job_class; only kind: emitter is by emitter"),
-        ("kind: threshold, metric: dead, value: 1, by: pipeline", "must be queue or job_class; only kind: pipeline is by pipeline"),
+        ("kind: threshold, metric: dead, value: 1, by: emitter", "system, environment or tenant; only kind: emitter is by emitter"),
+        ("kind: threshold, metric: dead, value: 1, by: pipeline", "system, environment or tenant; only kind: pipeline is by pipeline"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(rule: str, said: str) -> None:

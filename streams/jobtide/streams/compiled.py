@@ -20,7 +20,7 @@ MODULES = (
     "events.time", "events.names", "events.placement", "events.decode", "events.jobs",
     "sketches.histogram",
     "folds.facts", "folds.attempts", "folds.sequences", "folds.identities", "folds.cells", "folds.series", "folds.memory",
-    "folds.lifecycle", "folds.source", "folds.publication", "folds.saving",
+    "folds.lifecycle", "folds.source", "folds.sums", "folds.publication", "folds.saving",
 )  # fmt: skip
 # What the compiled code was made from: interpreted modules of these folders, too, since types and constants of theirs are built in.
 SOURCES = ("errors.py", "compiled.py", "events", "sketches", "folds")

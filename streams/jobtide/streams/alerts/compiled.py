@@ -14,6 +14,7 @@ from jobtide.streams.alerts.lifecycle import Instance, Timing
 from jobtide.streams.alerts.long_totals import LongTotals
 from jobtide.streams.alerts.matching import PARTS, matcher
 from jobtide.streams.alerts.model import (
+    SCOPES,
     TIERS,
     Absent,
     BurnRate,
@@ -37,8 +38,11 @@ LEVELS: dict[str, tuple[str, ...]] = {
     "queue": PARTS[:4],
     "job_class": PARTS,
     "worker": ("tenant", "environment", "system", "worker_id"),
+    "system": PARTS[:3],
+    "environment": PARTS[:2],
+    "tenant": PARTS[:1],
     "emitter": ("tenant", "system", "source"),
-    "system": ("tenant", "system"),
+    "emitting_system": ("tenant", "system"),
     "pipeline": ("pipeline",),
 }
 PIPELINE: Key = ("stream",)  # there is one
@@ -52,15 +56,28 @@ class Compiled:
     def __init__(self, rule: RuleBase, index: int, id_: str, severity: str, judge: measures.Judge | None, when: str, length_s: int) -> None:
         self.rule, self.index, self.id, self.severity = rule, index, id_, severity
         self.judge, self.when, self.length_s = judge, when, length_s
-        self.level: str = rule.by
-        self.names = LEVELS[rule.by]
+        self.level: str = rule.level
+        self.names = LEVELS[self.level]
         self.depth = len(self.names)
-        self.matches: Callable[[Sequence[str]], bool] = matcher(rule.match, self.names)
+        self.matches: Callable[[Sequence[str]], bool] = self._matcher(matcher(rule.match, self.names))
         self.timing = Timing(rule.for_ms * 1000, rule.keep_firing_for * 1000, rule.mute * 1000, rule.no_data)
         self.fires_on_nothing = rule.no_data == "alert"
         self.instances: dict[Key, Instance] = {}
         self.last_s: dict[Key, int] = {}  # absent: the end of the last minute that had any
         self.extra = {"burn_rate": id_.partition("@")[2]} if "@" in id_ else {}
+
+    def _matcher(self, parts_match: Callable[[Sequence[str]], bool]) -> Callable[[Sequence[str]], bool]:
+        """Of series: the parts that are told apart are there, and no more of them than that."""
+        depth = self.depth
+        if self.level in SCOPES:
+            return lambda name: bool(name[depth - 1]) and not name[depth] and parts_match(name)
+        if self.level in ("queue", "job_class"):
+            return lambda name: bool(name[3]) and parts_match(name)
+        return parts_match
+
+    def group_key(self, key: Key) -> Key:
+        """The key of the group that an alert's key is about."""
+        return key + ("",) * (len(PARTS) - self.depth) if self.level in SCOPES else key
 
     @property
     def kind(self) -> str:
@@ -101,6 +118,8 @@ class Compiled:
         )
 
     def window(self, second: int) -> tuple[int, int]:
+        if self.level in SCOPES:
+            second -= second % 60
         name = getattr(self.rule, "window", None)
         return measures.window_of(name, second) if name else (second - self.length_s, second)
 
@@ -173,8 +192,8 @@ def query(level: str, key: Key, from_s: int, to_s: int, kind: str) -> str:
     """Where the API tells the same numbers."""
     if level == "worker":
         return "/v1/workers?" + urlencode(dict(zip(PARTS[:3], key[:3], strict=True)))
-    if level in ("system", "emitter"):
-        return "/v1/completeness?" + urlencode(dict(zip(LEVELS["system"], key[:2], strict=True)))
+    if level in ("emitting_system", "emitter"):
+        return "/v1/completeness?" + urlencode(dict(zip(LEVELS["emitting_system"], key[:2], strict=True)))
     if level == "pipeline":
         return "/v1/overview"
     selection = dict(zip(PARTS, key, strict=False))

@@ -246,7 +246,7 @@ class Evaluator:
             if plan is None:
                 plan = self._plan(series)
             group = plan.group
-            group.second = second
+            group.at(second)
             key = group.key
             for compiled in plan.direct:
                 measured = compiled.judge(group)  # type: ignore[misc]
@@ -256,13 +256,14 @@ class Evaluator:
             if plan.shared:
                 queues[plan.queue.key] = (plan.queue, plan.shared)
         for key, (queue, rules) in queues.items():
-            queue.second = second
+            queue.at(second)
             for compiled in rules:
-                self._take(compiled, key, compiled.judge(queue))  # type: ignore[misc]
+                self._take(compiled, key[: compiled.depth], compiled.judge(queue))  # type: ignore[misc]
 
     def _plan(self, series: LiveSeries) -> Plan:
         key = tuple(series.key)
-        plan = self._plans[series] = Plan(self._group(key), self._group(key[:4]))
+        group = self._group(key)
+        plan = self._plans[series] = Plan(group, group if series.sums_up else self._group(key[:4]))
         for group in (plan.group, plan.queue):
             if series not in group.series:
                 group.series.append(series)
@@ -280,7 +281,7 @@ class Evaluator:
         found = self._groups.get(key)
         if found is None:
             found = self._groups[key] = Group(key)
-        found.second = self.second
+        found.at(self.second)
         return found
 
     # -- minutes
@@ -342,14 +343,14 @@ class Evaluator:
     def _judge_minutely(self, touched: Iterable[Key]) -> None:
         for compiled in self._minutely:
             for key in dict.fromkeys(key[: compiled.depth] for key in touched if compiled.matches(key)):
-                self._take(compiled, key, compiled.judge(self._group_of(key)))  # type: ignore[misc]
+                self._take(compiled, key, compiled.judge(self._group_of(compiled.group_key(key))))  # type: ignore[misc]
 
     def _group_of(self, key: Key) -> Group:
         """The group of a key, also of one whose series are all forgotten: not kept then."""
         found = self._groups.get(key)
         if found is None:
             found = Group(key)
-        found.second = self.second
+        found.at(self.second)
         return found
 
     def _judge_absent(self, compiled: Compiled, key: Key) -> Measured:
@@ -459,7 +460,7 @@ class Evaluator:
         elif compiled.when in ("stuck", "ticks"):
             return  # looked at every few seconds anyway
         else:
-            measured = compiled.judge(self._group_of(key))  # type: ignore[misc]
+            measured = compiled.judge(self._group_of(compiled.group_key(key)))  # type: ignore[misc]
         self._take(compiled, key, measured)
 
 

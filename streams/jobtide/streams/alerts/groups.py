@@ -12,16 +12,23 @@ WINDOW_INDEX = {"1m": 0, "5m": 1, "15m": 2, "1h": 3}
 
 
 class Group:
-    """`key` has five parts for a class of a queue, four for a queue. `second`: the second being evaluated."""
+    """`key` has five parts for a class of a queue, four for a queue, and for a whole system, environment or tenant five with empty ones at the end.
 
-    __slots__ = ("_summed_at", "_sums", "key", "second", "series")
+    `second`: the second being evaluated; what sums up whole minutes is as of the last whole one.
+    """
+
+    __slots__ = ("_summed_at", "_sums", "_whole", "key", "second", "series")
 
     def __init__(self, key: tuple[str, ...]) -> None:
         self.key = key
+        self._whole = not key[3]
         self.series: list[LiveSeries] = []
         self.second = 0
         self._sums: dict[int, Tally] = {}
         self._summed_at = -1
+
+    def at(self, second: int) -> None:
+        self.second = second - second % 60 if self._whole else second
 
     def tally(self, index: int) -> Tally:
         """The sum over window `index` of WINDOW_INDEX."""

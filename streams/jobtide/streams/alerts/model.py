@@ -14,7 +14,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 Window = Literal["1m", "5m", "15m", "1h"]
 Op = Literal["gt", "gte", "lt", "lte", "eq"]
 Severity = Literal["info", "warning", "critical"]
-Level = Literal["queue", "job_class", "worker", "system", "emitter", "pipeline"]
+Level = Literal["queue", "job_class", "system", "environment", "tenant", "worker", "emitter", "pipeline"]
+# What an alert is about: as `by`, but what is saved with an alert has to say more.
+SavedLevel = Literal["queue", "job_class", "system", "environment", "tenant", "worker", "emitter", "emitting_system", "pipeline"]
+SCOPES = ("system", "environment", "tenant")  # wider than a queue
+OF_SERIES = ("queue", "job_class", *SCOPES)
 NoData = Literal["ok", "keep", "alert"]
 
 
@@ -71,7 +75,12 @@ class RuleBase(Strict):
     severity: Severity = "warning"
     labels: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")], Annotated[str, Field(max_length=200)]] = Field({}, max_length=20)
     match: Match = Field(default_factory=lambda: Match.model_validate({}))
-    by: Level = Field("job_class", description="One alert per queue and class, or one per queue.", json_schema_extra={"enum": ["queue", "job_class"]})
+    by: Level = Field(
+        "job_class",
+        description="One alert per queue and class, or one per queue, or per system, environment or tenant: of all its queues together, by whole "
+        "minutes.",
+        json_schema_extra={"enum": list(OF_SERIES)},
+    )
     for_ms: Duration = Field(0, alias="for", description="How long the condition must hold without a break.")
     keep_firing_for: Duration = Field(0, description="How long it must be over before the alert resolves.")
     mute: Duration = Field(0, description="After an alert resolved, no new one of the same series for so long.")
@@ -82,10 +91,22 @@ class RuleBase(Strict):
     @field_validator("by")
     @classmethod
     def _by_what_the_kind_knows(cls, value: Level) -> Level:
-        if cls.__annotations__.get("by") is None and value not in ("queue", "job_class"):
-            other = {"worker": "worker", "pipeline": "pipeline"}.get(value, "emitter")
-            raise ValueError(f"must be queue or job_class; only kind: {other} is by {value}")
+        if cls.__annotations__.get("by") is None and value not in OF_SERIES:
+            raise ValueError(f"must be {', '.join(OF_SERIES[:-1])} or {OF_SERIES[-1]}; only kind: {value} is by {value}")
         return value
+
+    @model_validator(mode="after")
+    def _a_whole_system_has_whole_minutes(self) -> RuleBase:
+        if self.level in SCOPES:
+            if getattr(self, "window", None) == "1m" or getattr(self, "metric", None) in ("waiting", "in_flight"):
+                raise ValueError(f"by: {self.by} is counted by whole minutes: use a window of 5m or longer, and neither waiting nor in_flight")
+            known = ("tenant", "environment", "system")[: 3 - SCOPES.index(self.level)]
+            only_these(self.match, known, f"by: {self.by} is about all of it together")
+        return self
+
+    @property
+    def level(self) -> SavedLevel:
+        return self.by
 
 
 class Threshold(RuleBase):
@@ -137,6 +158,7 @@ class Stuck(RuleBase):
     )
     older_than: Duration = 30 * MINUTE_MS
     count: int = Field(1, ge=1, description="At least so many.")
+    by: Literal["queue", "job_class"] = "job_class"
 
 
 class Absent(RuleBase):
@@ -210,6 +232,10 @@ class Emitter(RuleBase):
     )
     min_samples: int = Field(1, ge=1, description="completeness: with fewer events there is no alert.")
     by: Literal["system", "emitter"] = Field("system", description="One alert per tenant and system, or one per source that emits in it.")
+
+    @property
+    def level(self) -> SavedLevel:
+        return "emitting_system" if self.by == "system" else self.by
 
     @model_validator(mode="before")
     @classmethod

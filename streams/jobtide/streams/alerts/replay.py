@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from jobtide.streams.alerts.evaluator import Evaluator
-from jobtide.streams.alerts.model import RuleBase
+from jobtide.streams.alerts.model import SCOPES, RuleBase
 from jobtide.streams.alerts.transitions import Transition
 from jobtide.streams.folds.panes import SECOND_US, Pane, merge
-from jobtide.streams.folds.records import TICK, PaneRecord, Record, Tick, encode, pane_key
+from jobtide.streams.folds.records import TICK, PaneRecord, Record, Tick, encode, pane_key, scopes_of, series_from, sum_key
+from jobtide.streams.folds.sums import wider
 from jobtide.streams.windows.fold import WindowFold
 
 MINUTE_S = 60
@@ -24,6 +25,7 @@ class Replay:
         self.fold = WindowFold(0)
         self.evaluator = Evaluator(rules, self.fold)
         self.fold.watched_by(self.evaluator)
+        self._by_scope = any(compiled.level in SCOPES for compiled in self.evaluator.rules)
         self._minutes: dict[int, dict[bytes, Pane]] = {}
         self._offset = 0
 
@@ -53,7 +55,11 @@ class Replay:
 
     def _fold(self, records: Sequence[Record], until_s: int) -> None:
         whole = [minute for minute in self._minutes if minute + MINUTE_S <= until_s]
-        closed = [(pane_key(MINUTE_S, minute, 0, name), pane) for minute in whole for name, pane in self._minutes.pop(minute).items()]
+        closed: list[tuple[bytes, Pane]] = []
+        for minute in whole:
+            series = self._minutes.pop(minute)
+            closed += [(pane_key(MINUTE_S, minute, 0, name), pane) for name, pane in series.items()]
+            closed += [(sum_key(minute, 0, name), pane) for name, pane in totals(series).items()] if self._by_scope else []
         panes = [(key, encode(PaneRecord(self._offset, 0, 0, pane))) for key, pane in closed]
         tick = (TICK + b"\x1f0", encode(Tick(0, self._offset, until_s * SECOND_US, "active")))
         all_ = [*records, *panes, tick]
@@ -61,3 +67,11 @@ class Replay:
         self._offset += len(all_)
         self.fold.fold([key for key, _ in all_], [value for _, value in all_], offsets)
         self.fold.take_changes()
+
+
+def totals(series: Mapping[bytes, Pane]) -> dict[bytes, Pane]:
+    """Of panes by series: their sums by system, environment and tenant."""
+    systems: dict[bytes, Pane] = {}
+    for name, pane in series.items():
+        merge(systems.setdefault(scopes_of(series_from(name))[0], Pane()), pane)
+    return wider(systems)

@@ -15,11 +15,11 @@ from jobtide.streams.alerts.compiled import Compiled, Key
 from jobtide.streams.alerts.evaluator import Evaluator
 from jobtide.streams.alerts.lifecycle import Instance
 from jobtide.streams.alerts.long_totals import HOUR_S, LONGEST_S
-from jobtide.streams.alerts.model import Emitter, Level, Pipeline, RuleBase, Threshold, Worker
+from jobtide.streams.alerts.model import Emitter, Pipeline, RuleBase, SavedLevel, Threshold, Worker
 from jobtide.streams.folds.records import SEPARATOR, Record, Tick, encode
 
 APPLIED = b"a"
-_decode_instance = msgspec.msgpack.Decoder(tuple[Instance, str, Level]).decode
+_decode_instance = msgspec.msgpack.Decoder(tuple[Instance, str, SavedLevel]).decode
 _decode_int = msgspec.msgpack.Decoder(int).decode
 _decode_hour = msgspec.msgpack.Decoder(list[tuple[int, int, int, int]]).decode
 
@@ -117,14 +117,14 @@ class Restorer:
             totals.settle(evaluator.second)
 
 
-def _gone(id_: str, level: Level, severity: str) -> Compiled:
+def _gone(id_: str, level: SavedLevel, severity: str) -> Compiled:
     """A stand-in for a rule that was removed while nobody evaluated: enough to say that its alert is over."""
     name = id_.partition("@")[0]
     rule: RuleBase
     if level == "worker":
         rule = Worker.model_validate({"name": name, "kind": "worker", "metric": "heartbeat_age", "value": "1m"})
-    elif level in ("system", "emitter"):
-        rule = Emitter.model_validate({"name": name, "kind": "emitter", "metric": "lost", "value": 0, "by": level})
+    elif level in ("emitting_system", "emitter"):
+        rule = Emitter.model_validate({"name": name, "kind": "emitter", "metric": "lost", "value": 0, "by": level.removeprefix("emitting_")})
     elif level == "pipeline":
         rule = Pipeline.model_validate({"name": name, "kind": "pipeline", "value": "1m"})
     else:

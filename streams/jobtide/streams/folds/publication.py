@@ -12,6 +12,7 @@ import msgspec
 from jobtide.streams.folds import sequences
 from jobtide.streams.folds.records import Gauge, LedgerRecord, Record, Tick, encode, panes_partition
 from jobtide.streams.folds.source import SourceFold
+from jobtide.streams.folds.sums import Sums
 from jobtide.streams.folds.watch import Watch
 
 State = Literal["active", "idle", "lagging"]
@@ -26,6 +27,7 @@ class Publisher:
     def __init__(self, fold: SourceFold) -> None:
         self.fold = fold
         self._watch = Watch(fold.partitions)
+        self._sums = Sums(fold.partition)
         self._last_tick: tuple[int, str, int, int] | None = None
         self._gauges_at_us = 0
         self._ledgers_at_us = 0
@@ -61,6 +63,11 @@ class Publisher:
             # A PaneRecord, of bytes that are kept: encoded once for publication and checkpoint.
             value = encode((fold.version, series.running, series.waiting, msgspec.Raw(cell.freeze())))
             out[panes_partition(series.name, fold.partitions)].append((cell.key, value))
+            if cell.size_s != 1:
+                self._sums.note(cell.start_s)
+        now_us = max(fold.append_us, fold.idle_us)
+        for name, record in self._sums.take(fold.lifecycles.table, fold.version, now_us, watermark_us):
+            out[panes_partition(name, fold.partitions)].append(record)
 
     def _gauges(self, out: list[list[Record]], watermark_us: int) -> None:
         """Once a minute: series that hold jobs but had no pane lately would otherwise be forgotten downstream."""

@@ -15,7 +15,7 @@ from jobtide.streams.folds.panes import Pane
 SEPARATOR: Final = "\x1f"
 _SEPARATOR_BYTES = b"\x1f"
 
-PANE, TICK, GAUGE, WORKER, QUEUE, LEDGER, WATCH = b"p", b"t", b"g", b"w", b"q", b"l", b"x"
+PANE, TICK, GAUGE, WORKER, QUEUE, LEDGER, WATCH, SUM = b"p", b"t", b"g", b"w", b"q", b"l", b"x", b"s"
 
 encode = msgspec.msgpack.Encoder().encode
 decode_pane = msgspec.msgpack.Decoder(Pane).decode
@@ -87,6 +87,25 @@ def join_key(parts: tuple[Any, ...]) -> bytes:
 
 def pane_key(size_s: int, start_s: int, partition: int, series: bytes) -> bytes:
     return b"p\x1f%d\x1f%d\x1f%d\x1f%b" % (size_s, start_s, partition, series)
+
+
+def sum_key(start_s: int, partition: int, name: bytes) -> bytes:
+    """Like a pane's: of the minute of a whole system, environment or tenant."""
+    return b"s\x1f60\x1f%d\x1f%d\x1f%b" % (start_s, partition, name)
+
+
+def scopes_of(key: SeriesKey) -> tuple[bytes, bytes, bytes]:
+    """The names of the system, the environment and the tenant that a series is in: series without a queue, which no real one can be.
+
+    >>> scopes_of(SeriesKey("acme", "prod", "celery", "mail", "Send"))
+    (b'acme\\x1fprod\\x1fcelery\\x1f\\x1f', b'acme\\x1fprod\\x1f\\x1f\\x1f', b'acme\\x1f\\x1f\\x1f\\x1f')
+    """
+    tenant, environment, system = key.tenant, key.environment, key.system
+    return (
+        join_key((tenant, environment, system, "", "")),
+        join_key((tenant, environment, "", "", "")),
+        join_key((tenant, "", "", "", "")),
+    )
 
 
 def parse_pane_key(key: bytes) -> tuple[int, int, int, bytes]:

@@ -12,7 +12,21 @@ from collections.abc import Iterable, Sequence
 import msgspec
 from jobtide.streams.folds.notices import Notice
 from jobtide.streams.folds.panes import MINUTE_US, SECOND_US
-from jobtide.streams.folds.records import GAUGE, LEDGER, PANE, QUEUE, SEPARATOR, TICK, WATCH, WORKER, LedgerRecord, SeriesKey, Tick, panes_partition
+from jobtide.streams.folds.records import (
+    GAUGE,
+    LEDGER,
+    PANE,
+    QUEUE,
+    SEPARATOR,
+    SUM,
+    TICK,
+    WATCH,
+    WORKER,
+    LedgerRecord,
+    SeriesKey,
+    Tick,
+    panes_partition,
+)
 from jobtide.streams.folds.watch import WatchRecord
 from jobtide.streams.snapshots import HotWrite, QueueSnapshot, SnapshotKind, StuckAttempt, WorkerSnapshot
 from jobtide.streams.triage import Triage
@@ -122,6 +136,8 @@ class WindowFold:
         kind = key[:1]
         if kind == TICK:
             self._watermarks.fold(_decode_tick(value))
+        elif kind == SUM:
+            self._pane(key, value)
         elif kind == GAUGE:
             _, name_of_source, name = key.split(_SEPARATOR, 2)
             series = self._series.get(name) or self._open(name)
@@ -166,7 +182,8 @@ class WindowFold:
         return WatchRecord(record.version, watched, {name: n for name, n in record.left_out.items() if name not in others})
 
     def _learn(self, series: LiveSeries, start_s: int, tally: Tally) -> None:
-        self.triage.learn(series.name, start_s, tally.run_ok, tally.wait)
+        if not series.sums_up:
+            self.triage.learn(series.name, start_s, tally.run_ok, tally.wait)
 
     def _advance(self, to_us: int) -> None:
         before_us, self._at_us = self._at_us, max(self._at_us, to_us)
@@ -263,11 +280,11 @@ class WindowFold:
         if self._watch is not None:
             self._taken.update(self._rolling.changed)
         self._rolling.changed = {}
-        gone = [series for name, series in removed.items() if name not in self._series]
+        gone = [series for name, series in removed.items() if name not in self._series and not series.sums_up]
         out = [HotWrite("series", series.key.tenant, series.field, version, None) for series in gone]
         at_us, second = self._at_us, self._rolling.second
         for series in changed:
-            if self._series.get(series.name) is series:
+            if self._series.get(series.name) is series and not series.sums_up:
                 value = encode(series.snapshot(at_us, second))
                 out.append(HotWrite("series", series.key.tenant, series.field, version, value))
         return out

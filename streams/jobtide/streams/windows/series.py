@@ -30,11 +30,12 @@ class Share:
 class LiveSeries:
     """The sums of all panes in each window. `long` goes by LONG_WINDOWS and includes the open minute."""
 
-    __slots__ = ("ends_s", "key", "last_minute", "long", "name", "recent", "running", "shares", "waiting")
+    __slots__ = ("ends_s", "key", "last_minute", "long", "name", "recent", "running", "shares", "sums_up", "waiting")
 
     def __init__(self, name: bytes) -> None:
         self.name = name
         self.key: SeriesKey = series_from(name)
+        self.sums_up = not self.key.queue  # minutes of a system, environment or tenant: for rules only, shown to nobody
         self.shares: dict[bytes, Share] = {}  # by source partition, as keys spell it
         self.running = self.waiting = 0
         self.ends_s = 0  # the end of the newest minute with a pane, or when the gauges last changed
