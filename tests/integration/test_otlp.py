@@ -125,6 +125,8 @@ async def test_a_collector_that_refuses_or_is_gone_is_said_once_and_sums_lose_no
     await sender.send()
     said = [record.message for record in caplog.records if record.name == "jobtide.cli.otlp.sending"]
     assert said == ["metrics cannot be sent by OTLP now", "metrics are sent by OTLP again"]
+    why = [record for record in caplog.records if record.name.startswith("opentelemetry")]
+    assert len(why) == 1 and "400" in why[0].getMessage()
     assert collector.metrics()["jobtide_things"].sum.data_points[0].as_double == 2
     sender.close()
 

@@ -21,6 +21,7 @@ from jobtide.streams.settings import Settings, variable
 from prometheus_client import CollectorRegistry
 
 log = logging.getLogger(__name__)
+_its_log = logging.getLogger("opentelemetry.exporter.otlp.proto.http.metric_exporter")
 
 SEND_S = 5.0
 LAST_S = 2.0  # at the end of the process one more reading is sent, if the collector takes it by then
@@ -63,6 +64,11 @@ class Sender:
         self._resource, self._scope = Resource.create(attributes), InstrumentationScope("jobtide", release)
         self._began_ns = time.time_ns()
         self._failing = False
+        _its_log.addFilter(self._first)
+
+    def _first(self, _: logging.LogRecord) -> bool:
+        """The exporter's own words say why; once is enough."""
+        return not self._failing
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -95,6 +101,7 @@ class Sender:
         self._failing = not sent
 
     def close(self) -> None:
+        _its_log.removeFilter(self._first)
         self._exporter.shutdown()
 
 
