@@ -64,7 +64,8 @@ async def run(settings: Settings, stop: asyncio.Event, metrics: HistoryMetrics |
     except Stopped:
         pass
     except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from None  # the first that went wrong; the other was cancelled because of it
+        if not isinstance(first := errors.exceptions[0], Stopped):
+            raise first from None  # what went wrong; the other was cancelled because of it
     finally:
         await asyncio.to_thread(patience.close)
         db.close()
