@@ -5,6 +5,9 @@
 The facts of a week are made as arrays (`many_events`), put into every table by INSERT … SELECT, and asked for over HTTP's own application. pandas
 counts the same from the arrays, by code that shares nothing with ours. Ranges move by an hour from one repetition to the next, so that
 nothing can be answered from memory. The short form is 30 000 events of a day, on both engines, without a limit of time.
+
+Not in these times: the completeness of a range of numbered events. Every answer carries it, and these events carry no sequence numbers; with them it
+takes about two seconds of CPU for ten million events (0.2 µs each), alone and before the answer is complete.
 """
 
 from __future__ import annotations
