@@ -177,7 +177,7 @@ class _Handler(BaseHTTPRequestHandler):
             status = self.server.statuses.pop(0) if self.server.statuses else 202
             if status == 202:
                 self.server.bodies.append(lines)
-        bad = [{"line": n, "reason": "r", "detail": "d"} for n, one in enumerate(lines, 1) if b"bad" in one]
+        bad = [{"line": n, "reason": "r", "detail": "d"} for n, one in enumerate(lines, 1) if one == b"bad"]  # no more: random ids hold it, too
         body = json.dumps({"accepted": len(lines) - len(bad), "rejected": bad, "detail": "because"}).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
