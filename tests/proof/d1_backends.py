@@ -36,7 +36,7 @@ TENANT, SEED = "shop", 41
 WAIT_SLACK_MS = 50.0
 LEDGERS_S = 25.0  # the live ledger is told every 10 s
 JOBS = {  # backend: (jobs, worker processes, jobs at a time in each), short and full
-    False: {"celery": (650, 1, 4), "rq": (200, 2, 1), "dramatiq": (650, 1, 4)},
+    False: {"celery": (400, 1, 4), "rq": (100, 2, 1), "dramatiq": (400, 1, 4)},
     True: {"celery": (24_000, 1, 8), "rq": (2_500, 3, 1), "dramatiq": (24_000, 1, 16)},
 }
 DEADLINE_S = {False: 240, True: 1500}
