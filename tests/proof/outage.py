@@ -37,7 +37,7 @@ from tests.proof.shop import Shop
 DRIVERS = Path(__file__).parent / "drivers"
 TENANT, SEED = "shop", 47
 BACKENDS = ("dramatiq", "sidekiq", "bullmq")
-BEFORE_S, OUTAGE_S, AFTER_S = {False: 4, True: 30}, {False: 12, True: 120}, {False: 7, True: 20}
+BEFORE_S, OUTAGE_S, AFTER_S = {False: 3, True: 30}, {False: 8, True: 120}, {False: 7, True: 20}
 PER_SECOND = {False: 10, True: 20}  # jobs of each backend
 TOO_MANY, SMALL_BYTES = 3000, 1 << 20  # jobs of each language, three events each, and a spool that is too small for them
 MORE_RSS_BYTES = 32 << 20
