@@ -28,7 +28,7 @@ from tests.e2e.worker_place import until as until_within
 
 NODE = Path(__file__).parents[2] / "emitters" / "node"
 SHOP = NODE / "example" / "shop.mjs"
-JOBS = 150
+JOBS = 100
 DEADLINE_S = 90
 
 pytestmark = pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")

@@ -114,7 +114,7 @@ def test_delayed_job_killed_and_then_told_to_stop(kafka_broker: str, prefix: str
     app = [f"{place.shop}/delayed_app.rb", str(place.directory / "shop.sqlite3")]
     env = {"JOBTIDE_EMITTER_SPOOL_DIR": str(tmp_path / "spool"), "JOBTIDE_EMITTER_SPOOL_FIRST": "1", "JOBTIDE_EMITTER_LINGER_MS": "2000"}
     with place.gateway():
-        place.ruby(*app, "drive", "300", **env)
+        place.ruby(*app, "drive", "120", **env)
         with place.doomed_worker("ruby", *app, "work", **env) as process:
             until("jobs end", lambda: counted(place.oracle(), "finished") >= 20)
             left = killed(process, tmp_path / "spool")

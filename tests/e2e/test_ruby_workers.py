@@ -99,8 +99,8 @@ def test_sidekiq_to_the_last_job(places: Place, redis_of_its_own: str) -> None:
     env = {"JOBTIDE_EXAMPLE_REDIS": redis_of_its_own}
     with place.gateway():
         with place.worker("sidekiq", "-r", place.hasty(), "-c", "5", "-q", "default", "-q", "mail", **env):
-            place.ruby(f"{place.shop}/sidekiq_drive.rb", "300", **env)
-            until("all jobs end", lambda: settled(place, 310, SHOP_TRIES))
+            place.ruby(f"{place.shop}/sidekiq_drive.rb", "120", **env)
+            until("all jobs end", lambda: settled(place, 130, SHOP_TRIES))
         events = check_counts(place, SHOP_TRIES)
     check_lanes(events, epochs=2)
     snapshot = next(e["data"] for e in events if e["type"] == "queue.snapshot.v1")
