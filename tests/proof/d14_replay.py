@@ -14,6 +14,7 @@ import asyncio
 import os
 import time
 import uuid
+from dataclasses import replace
 from random import Random
 
 import httpx
@@ -57,6 +58,8 @@ async def _both(hours: float, speed: int, shares: dict[str, float], servers: Ser
 
 
 async def _run(hours: float, speed: int, late: float, one_engine: asyncio.Lock, servers: Servers) -> Figures:
+    servers = replace(servers, directory=servers.directory / f"d14-{late}")  # processes of one name in one directory end each other
+    servers.directory.mkdir()
     installation = Installation(servers.broker, servers.redis_url, f"rp{uuid.uuid4().hex[:6]}.", servers.directory, PARTITIONS)
     await create_topics(installation.broker, installation.prefix, PARTITIONS)
     file, history = (servers.directory / f"{installation.prefix}{name}" for name in ("rules.yaml", "history"))

@@ -71,7 +71,7 @@ class Settings:
     publish_ms: int = _setting(250, "time between two publications of closed panes and of live answers", low=20, high=10_000)
     session_timeout_ms: int = _setting(10_000, "Kafka group session: a dead worker is replaced after this", low=1000, high=300_000)
     rules: str = _setting("", "file with the alert rules; empty = the default rules. Read again when it changes")
-    receivers: str = _setting("", "file that says who is told about alerts; empty = nobody")
+    receivers: str = _setting("", "file that says who is told about alerts; empty = nobody. Read again when it changes")
     webhook_allow: str = _setting("", "private networks that receivers may be in, such as 10.1.0.0/16, comma separated")
     public_url: str = _setting("", "address of the API as people reach it, for links in alerts")
     api_url: str = _setting("", "address of the API as the notifier reaches it, to ask for examples; empty = alerts carry none")

@@ -17,9 +17,10 @@ def command(context: click.Context) -> None:
     from jobtide.cli import aside
     from jobtide.cli.options import start
     from jobtide.sinks.webhook import notifier
+    from jobtide.sinks.webhook.receivers_file import WatchedReceivers
 
     settings = start()
-    notifier.receivers_of(settings)  # a mistake is said before anything starts
+    WatchedReceivers(settings)  # a mistake is said before anything starts
     aside.run(lambda stop: notifier.run(settings, stop), settings)
 
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-from pathlib import Path
 from random import random
 from time import monotonic, time, time_ns
 from typing import Any
@@ -22,7 +20,8 @@ from jobtide.sinks.webhook.addresses import Network, networks
 from jobtide.sinks.webhook.desk import Desk, Letter
 from jobtide.sinks.webhook.evidence import Evidence
 from jobtide.sinks.webhook.http import Answer
-from jobtide.sinks.webhook.receivers import Alertmanager, Email, ReceiversFile, Webhook, load_receivers
+from jobtide.sinks.webhook.receivers import Alertmanager, Email, ReceiversFile, Webhook
+from jobtide.sinks.webhook.receivers_file import WatchedReceivers
 from jobtide.streams.agents.kafka import connection, new_producer, new_reader
 from jobtide.streams.agents.ruling import STATUS_KEY
 from jobtide.streams.alerts.transitions import decode
@@ -43,17 +42,6 @@ OPEN = Gauge("jobtide_notifier_breaker_open", "1 while a receiver's breaker is o
 log = logging.getLogger(__name__)
 
 
-def receivers_of(settings: Settings) -> ReceiversFile:
-    """The file of the settings; nobody if there is none. Raises ConfigError."""
-    if not settings.receivers:
-        return ReceiversFile.model_validate({})
-    try:
-        text = Path(settings.receivers).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"JOBTIDE_RECEIVERS: {settings.receivers} cannot be read ({error}); name a readable file") from None
-    return load_receivers(text, settings.receivers, os.environ)
-
-
 def allow_of(settings: Settings) -> tuple[Network, ...]:
     try:
         return networks(settings.webhook_allow)
@@ -63,8 +51,8 @@ def allow_of(settings: Settings) -> tuple[Network, ...]:
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
     """Stand by or work until `stop` is set. Raises ConfigError for a receivers file with a mistake."""
-    file, allow = receivers_of(settings), allow_of(settings)
-    log.info("%d receivers", len(file.receivers))
+    file, allow = WatchedReceivers(settings), allow_of(settings)
+    log.info("%d receivers", len(file.current.receivers))
     ready, stopped = asyncio.ensure_future(wait_for_kafka(settings)), asyncio.ensure_future(stop.wait())
     await asyncio.wait({ready, stopped}, return_when=asyncio.FIRST_COMPLETED)
     if not ready.done():
@@ -86,15 +74,17 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
 
 
 async def _lead(
-    settings: Settings, file: ReceiversFile, allow: tuple[Network, ...], member: AIOKafkaConsumer, producer: AIOKafkaProducer, stop: asyncio.Event
+    settings: Settings, file: WatchedReceivers, allow: tuple[Network, ...], member: AIOKafkaConsumer, producer: AIOKafkaProducer, stop: asyncio.Event
 ) -> None:
+    """Other receivers are taken as another notifier would be: who is at work stops, and goes on with them from what was saved."""
     first = TopicPartition(settings.topic(ALERTS), 0)
     working: asyncio.Task[None] | None = None
     while not stop.is_set():
         member.pause(*member.assignment())
         await member.getmany(timeout_ms=200)  # keeps the membership; the records are read by the one at work
         leads = first in member.assignment()
-        if working is not None and (working.done() or not leads):
+        other = await asyncio.to_thread(file.changed)
+        if working is not None and (working.done() or not leads or other):
             working.cancel()
             try:
                 await working
@@ -105,7 +95,7 @@ async def _lead(
                 await asyncio.sleep(1)
             working = None
         if leads and working is None:
-            working = asyncio.create_task(Work(settings, file, allow, producer).run())
+            working = asyncio.create_task(Work(settings, file.current, allow, producer).run())
     if working is not None:
         working.cancel()
         await asyncio.gather(working, return_exceptions=True)

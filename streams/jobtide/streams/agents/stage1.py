@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaError
 from jobtide.streams.agents.kafka import new_reader
 from jobtide.streams.agents.stage import Batch, Stage, end_process
 from jobtide.streams.checkpoint.log import CheckpointLog, Lost
-from jobtide.streams.folds.counters import Limits
+from jobtide.streams.folds.counters import Counters, Limits
 from jobtide.streams.folds.publication import Publisher, State
 from jobtide.streams.folds.records import Record
 from jobtide.streams.folds.saving import Restorer, save
@@ -26,10 +26,13 @@ from jobtide.streams.folds.source import Rejected, SourceFold
 from jobtide.streams.folds.stop_rule import StopRule
 from jobtide.streams.settings import Settings
 from jobtide.streams.topics import CHECKPOINT, DEAD_LETTERS, EVENTS, PANES
+from prometheus_client import Gauge
 
 IDLE_AFTER_S = 2.0
 UNSAVED_LIMIT = 30_000  # touched panes and attempts: ~7 MiB, half of what one checkpoint batch may have
 UNSAVED_IN_ALL = 40_000  # of all partitions: what waits for its checkpoint, and the batches then, are the peaks of the memory
+COUNTS = Counters.__struct_fields__
+COUNTED = Gauge("jobtide_source_counted", "What stage 1 has counted of a source partition; see streams/folds/counters.py.", ["what", "partition"])
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +100,7 @@ class Stage1(Stage):
             owned.fold.lifecycles.table.clear()
         self.owned, self.checkpoints = {}, None
         self.durable.clear()
+        COUNTED.clear()
 
     # -- records
 
@@ -148,6 +152,8 @@ class Stage1(Stage):
         checkpoints, saved = self.checkpoints, []
         for partition, owned in self.owned.items():
             fold = owned.fold
+            for what in COUNTS:
+                COUNTED.labels(what, str(partition)).set(getattr(fold.counters, what))
             if fold.version != owned.flushed_version or owned.unsaved:
                 saved.append((partition, owned, fold.version, save(fold)))
         # No await up to here: outputs and checkpoint are of the same moment.
