@@ -302,6 +302,16 @@ def test_alertmanager_gets_its_own_form_and_a_status_page_the_state_of_queues() 
     ]  # fmt: skip
 
 
+def test_a_status_page_of_very_many_alerts_shows_the_worst_and_says_how_many_there_are_beside() -> None:
+    """A letter has to fit into a batch, and many alerts of one queue must not take the square of their number."""
+    many = [alert("firing", 1, queue="one", job_class=f"C{n}") for n in range(100_000)]
+    others = [alert("firing", 1, queue=f"q{n:05}", severity="critical" if n == 4321 else "info") for n in range(5000)]
+    page = status_page([*many, *others], 5_000_000)
+    assert (len(page["components"]), page["further"], page["status"]) == (1000, 4001, "outage")
+    assert {each["name"].split("/")[-1] for each in page["components"] if each["status"] != "operational"} == {"q04321", "one"}
+    assert len(json.dumps(page)) < 200_000
+
+
 def test_an_email_says_it_in_words() -> None:
     (request,) = told_by("post", alert("firing", 1))
     assert request.subject == "[FIRING] R mail Send"

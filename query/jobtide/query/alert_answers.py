@@ -178,6 +178,7 @@ class Status(BaseModel):
     status: Literal["operational", "degraded", "outage"]
     updated_at: str
     components: list[Component]
+    further: int  # queues that are not shown: none of them is worse
 
 
 def alert_row(each: Transition, silenced_by: str) -> AlertRow:

@@ -90,7 +90,8 @@ def router(settings: Settings, feed: AlertFeed, engine: Engine, now_us: Callable
         feed.ready()
         firing = [each for each in feed.alerts.values() if each.state == "firing" and (tenant is None or each.labels.get("tenant") == tenant)]
         page = status_page(firing, now_us())
-        return Status(status=page["status"], updated_at=page["updated_at"], components=[Component(**each) for each in page["components"]])
+        components = [Component(**each) for each in page["components"]]
+        return Status(status=page["status"], updated_at=page["updated_at"], components=components, further=page["further"])
 
     @routes.get("/v1/rules", summary="The rules, and what each worker uses of them")
     async def rules() -> Rules:

@@ -17,6 +17,7 @@ from jobtide.streams.events import time_text
 
 COLOURS = {"critical": "#c0392b", "warning": "#d68910", "info": "#2471a3"}
 SLACK_LISTS = 20
+MOST_COMPONENTS = 1000  # of a status page: a letter has to fit into a batch
 SEVERITIES = {"critical": "critical", "warning": "warning", "info": "info"}
 
 
@@ -170,19 +171,21 @@ def alertmanager(each: Transition, public_url: str) -> dict[str, Any]:
 
 
 def status_page(firing: Iterable[Transition], at_us: int) -> dict[str, Any]:
-    """Every queue that something fires for, and the worst of it."""
-    worst: dict[tuple[str, ...], tuple[int, list[str]]] = {}
+    """Every queue that something fires for, and the worst of it; of very many the worst, and how many `further` ones there are."""
+    worst: dict[tuple[str, ...], tuple[int, set[str]]] = {}
     for each in firing:
         name = tuple(each.labels.get(part, "") for part in ("tenant", "environment", "system", "queue"))
-        rank, rules = worst.get(name, (0, []))
-        worst[name] = max(rank, {"info": 0, "warning": 1, "critical": 2}[each.severity]), [*rules, each.rule]
+        rank, rules = worst.get(name, (0, set()))
+        rules.add(each.rule)
+        worst[name] = max(rank, {"info": 0, "warning": 1, "critical": 2}[each.severity]), rules
+    shown = sorted(worst.items(), key=lambda item: (-item[1][0], item[0]))[:MOST_COMPONENTS]
     states = ("operational", "degraded", "outage")
     components = [
-        {"name": "/".join(part for part in name if part), "status": states[rank], "alerts": sorted(set(rules))}
-        for name, (rank, rules) in sorted(worst.items())
+        {"name": "/".join(part for part in name if part), "status": states[rank], "alerts": sorted(rules)}
+        for name, (rank, rules) in sorted(shown)
     ]
     overall = states[max((rank for rank, _ in worst.values()), default=0)]
-    return {"status": overall, "updated_at": time_text(at_us), "components": components}
+    return {"status": overall, "updated_at": time_text(at_us), "components": components, "further": len(worst) - len(shown)}
 
 
 def text(told: Notification, public_url: str) -> str:
