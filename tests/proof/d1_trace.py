@@ -70,7 +70,7 @@ def _history(api: Api, process: UpProcess, folder: Path, attempts: list[Attempt]
     everything = {"tenant": HISTORY, "from_": "1970-01-01T00:00:00Z", "to": "2014-01-01T00:00:00Z"}
     total = _moments(attempts)
     comparison = Comparison()
-    if not wait_for(lambda: sums(api.classes(**everything)[1].values()) == total, 300):
+    if not wait_for(lambda: sums(api.classes(**everything)[1].values()) == total, 900 if full else 300):
         comparison.wrong.append("history did not get complete in time")
     took_s = time.monotonic() - begun
     _history_ranges(comparison, api, attempts, 40 if full else 8)
