@@ -110,8 +110,8 @@ steps = st.lists(
 )
 
 
-# No shrinking: an example takes a tenth of a second.
-@hypothesis_settings(searching(25), suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.reuse, Phase.generate])
+# No shrinking, and few examples: each takes a tenth of a second on a quiet machine, seconds on a busy one, on both engines.
+@hypothesis_settings(searching(15), suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(drawn=many, plan=steps, remembered=st.sampled_from([2, 4, 1000]), size=st.integers(1, 7))
 def test_any_history_of_the_writer_gives_the_same_history(migrated: Settings, drawn: list[Any], plan: list[str], remembered: int, size: int) -> None:
     log = in_append_order(drawn)
