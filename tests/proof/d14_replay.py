@@ -44,14 +44,15 @@ QUIET_S = 2 * 3600  # at most so long, of event time, everything goes well: unti
 
 
 def run(full: bool, servers: Servers) -> Figures:
-    """24 hours of events at 200 times their speed (JOBTIDE_TEST_HOURS for fewer), or 20 minutes at 50 and nothing late."""
+    """24 hours of events at 200 times their speed (JOBTIDE_TEST_HOURS for fewer), beside them two with late ones; or 20 minutes at 50, none late."""
     hours = float(os.environ.pop("JOBTIDE_TEST_HOURS", "24")) if full else 1 / 3
     return asyncio.run(_both(hours, 200 if full else 50, {"in time": 0.0, "late": 0.01} if full else {"in time": 0.0}, servers))
 
 
 async def _both(hours: float, speed: int, shares: dict[str, float], servers: Servers) -> Figures:
     one_engine = asyncio.Lock()  # a process can have one directory of chDB open
-    found = await asyncio.gather(*(_run(hours, speed, late, one_engine, servers) for late in shares.values()))
+    # The API lists at most a thousand differences: with late events two hours have fewer.
+    found = await asyncio.gather(*(_run(min(hours, 2) if late else hours, speed, late, one_engine, servers) for late in shares.values()))
     runs = dict(zip(shares, found, strict=True))
     wrong = [f"{name}: {line}" for name, each in runs.items() for line in each.pop("wrong")]
     return {"hours": hours, "speed": speed, **{name: str(each) for name, each in runs.items()}, "wrong": wrong[:10], "passed": not wrong}
@@ -95,7 +96,8 @@ async def _run(hours: float, speed: int, late: float, one_engine: asyncio.Lock, 
     fired = sum(1 for each in once.values() if each.state == "firing" and each.id not in listed)
     shown = sum(1 for each in answer["episodes"] if each["fired_at"])
     extra = sum(1 for each in answer["differences"] if each["where"] == "only_backtest" and each["state"] == "firing")
-    wrong += [] if shown == fired + extra else [f"{shown} episodes in the backtest, {fired} live and {extra} listed as new"]
+    whole = len(answer["episodes"]) == answer["episodes_total"]  # of many only the newest are shown; all of them were compared by their ids
+    wrong += [] if not whole or shown == fired + extra else [f"{shown} episodes in the backtest, {fired} live and {extra} listed as new"]
     return {"transitions": len(once), "differences": len(listed), "wrong": wrong}
 
 

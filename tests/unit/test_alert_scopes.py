@@ -173,3 +173,15 @@ def test_sums_follow_their_minutes_however_late_events_come_and_through_restarts
         fold.caught_up(now_us)
         published.take(publisher.collect("idle"))
     assert len(published.sums) > 20 and published.wrong() == []
+
+
+def test_minutes_that_close_together_are_all_told_before_the_tick() -> None:
+    """As when a worker catches up; whichever of them was counted in first."""
+    fold, published = SourceFold(0, 1), Published()
+    publisher = Publisher(fold)
+    for number, minute in enumerate((3, 1, 4, 0, 2)):
+        event = job_event("enqueued", START_US + minute * MINUTE, job_id=f"j{number}", event_id=f"event-{number:012d}")
+        fold.fold([number], [START_US + 5 * MINUTE], [value_of(event)])
+    fold.caught_up(START_US + 10 * MINUTE)
+    published.take(publisher.collect("idle"))
+    assert published.wrong() == [] and len({start for start, _ in published.sums}) == 5

@@ -29,9 +29,8 @@ class Sums:
     def note(self, start_s: int) -> None:
         """A minute's pane was published."""
         if start_s > self._newest_s:
-            self._newest_s = start_s
             self._closed[start_s] = None
-        elif start_s not in self._closed:
+        else:
             self._revised[start_s] = None
 
     def take(self, table: SeriesTable, version: int, now_us: int, watermark_us: int) -> list[tuple[bytes, Record]]:
@@ -39,7 +38,9 @@ class Sums:
         if not self._begun:
             self._begun = True
             self._revised.update({start_s: None for series in table.by_key.values() for start_s in series.minutes if start_s not in self._closed})
-        starts, self._closed = list(self._closed), {}
+        starts, self._closed = sorted(self._closed), {}
+        if starts:
+            self._newest_s = starts[-1]  # only now: minutes that close together come in any order
         if self._revised and now_us >= self._again_us + AGAIN_EVERY_US:
             self._again_us = now_us
             newest = max(self._revised)
