@@ -18,6 +18,7 @@ import json
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ from jobtide.access.keyring import KeyFile
 from jobtide.access.keys import Key
 from jobtide.cli.embedded import ports
 from jobtide.sinks.keys import field as hot_field
+from jobtide.sinks.redis.connection import connect
 from jobtide.sinks.redis.hot_state import RedisHotState
 from jobtide.streams.agents.kafka import new_producer
 from jobtide.streams.alerts.transitions import Transition, encode
@@ -170,6 +172,35 @@ def fuzz(place: Place, seconds: int, directory: Path) -> Figures:
         "cases": int(cases[1].replace(",", "")) if cases else 0,
         "wrong": [] if done.returncode == 0 else [line[:300] for line in output[output.find("= FAILURES") :].splitlines() if line.strip()][:60],
     }
+
+
+@contextlib.contextmanager
+def beside(place: Place) -> Iterator[None]:
+    """What a real installation has and this place has not: a worker, which writes again what an erased tenant took from the hot state. And
+    the throttle of refused requests forgets, else schemathesis would be told to wait where it asks whether a key is wanted at all."""
+    stop = threading.Event()
+
+    async def turn() -> None:
+        state, client = RedisHotState(place.settings), connect(place.settings)
+        try:
+            await state.lost_everything()
+            while not stop.is_set():
+                if await state.lost_everything():
+                    await fill_hot_state(place.settings, place.world)
+                async for key in client.scan_iter(match=f"{place.settings.redis_prefix}rate:refused:*"):
+                    await client.delete(key)
+                await asyncio.sleep(0.1)
+        finally:
+            await state.close()
+            await client.aclose()
+
+    thread = threading.Thread(target=lambda: asyncio.run(turn()), name="worker beside")
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 # --- live clients ---
@@ -349,7 +380,7 @@ def run(full: bool, servers: Servers, only: str = "") -> Figures:
                 wrong.append(f"the process took {found['rss_peak_mb']} MB")
         if only in ("", "fuzz"):
             for name, guarded in (("open", False), ("keys", True))[0 if full else 1 :]:
-                with serving(servers, clickhouse.address, f"fuzz_{name}", guarded) as place:
+                with serving(servers, clickhouse.address, f"fuzz_{name}", guarded) as place, beside(place):
                     found = fuzz(place, FUZZ_S[full], directory)
                 figures |= {f"fuzz {name} cases": found["cases"], f"fuzz {name} exit": found["exit"]}
                 wrong += found["wrong"]
