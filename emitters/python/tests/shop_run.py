@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import kafka_reader
 from jobtide_emitter.moments import us_of_text
@@ -75,8 +76,8 @@ class Shop:
     def command(self, concurrency: int = 2) -> list[str]:
         from jobtide_example import workers
 
-        os.environ["JOBTIDE_EXAMPLE_REDIS"] = self.url
-        return workers.command(self.backend, concurrency)
+        with patch.dict(os.environ, JOBTIDE_EXAMPLE_REDIS=self.url):  # for this call only: jobtide refuses settings that it does not know
+            return workers.command(self.backend, concurrency)
 
     @contextmanager
     def worker(self, command: list[str] | None = None, stop_s: float = 30.0) -> Iterator[subprocess.Popen[bytes]]:
