@@ -32,6 +32,11 @@ def ledger(second: int, epoch: str = "e1", source: str = "/host/1", *, of: int =
     return b"l\x1f%d\x1f%b" % (of, epoch.encode()), encode(record)
 
 
+def heartbeat(second: int, lag_s: float = 0.0) -> Record:
+    notice = Notice(int(Kind.WORKER_HEARTBEAT), (START_S + second) * SECOND, {}, round(lag_s * SECOND))
+    return b"w\x1f0\x1facme\x1fprod\x1fcelery\x1fhost:1", msgspec.msgpack.encode((second, notice))
+
+
 def told(rules: str, *moments: Record | int, partition: int = 0, partitions: int = 0) -> list[Transition]:
     """Records in order; a number is the tick of that second."""
     one = RuledPartition(partition, 1, load_rules(rules, "x").rules, partitions=partitions)
@@ -100,11 +105,6 @@ def test_stage_1_tells_what_was_lost_within_the_last_hour() -> None:
 
 def test_a_wrong_clock_in_either_direction() -> None:
     rule = "rules: [{name: R, kind: worker, metric: clock_skew, value: 30s}]"
-
-    def heartbeat(second: int, lag_s: float) -> Record:
-        notice = Notice(int(Kind.WORKER_HEARTBEAT), (START_S + second) * SECOND, {}, round(lag_s * SECOND))
-        return b"w\x1f0\x1facme\x1fprod\x1fcelery\x1fhost:1", msgspec.msgpack.encode((second, notice))
-
     transitions = told(rule, 0, heartbeat(1, 0.1), 4, heartbeat(5, -40), 8, heartbeat(9, 0.1), 12, heartbeat(13, 31), 16)
     assert brief(transitions) == [
         ("firing", "breached_at_once", -40 * SECOND, 3), ("resolved", "recovered", 100_000, 7), ("firing", "breached_at_once", 31 * SECOND, 11),
@@ -141,6 +141,36 @@ def test_a_restart_while_it_stands_still_says_nothing_twice() -> None:
     log += [tick(50, 50, 50), tick(51)]
     again.fold_records([key for key, _ in log], [value for _, value in log], range(len(log)))
     assert [(each.state, each.episode_us) for each in again.take()[0]] == [("resolved", transitions[0].episode_us)]
+
+
+SILENT = """rules:
+  - {name: Emitter, kind: emitter, metric: silent, value: 1m}
+  - {name: Worker, kind: worker, metric: heartbeat_age, value: 1m}
+"""
+
+
+@pytest.mark.parametrize("how", ["restart", "other rules"])
+def test_who_fell_silent_before_a_restart_or_other_rules_is_told_when_it_is_too_long(how: str) -> None:
+    log = [tick(0), ledger(1, "e1"), heartbeat(1), *map(tick, range(3, 100))]
+    keys, values = [key for key, _ in log], [value for _, value in log]
+    rules = load_rules(SILENT, "x").rules
+    one = RuledPartition(0, 1, rules)
+    one.watch_from_here()
+    one.fold_records(keys[:30], values[:30], range(30))  # nobody is silent for long enough yet, nothing more is said
+    transitions, records = one.take()
+    assert not transitions
+    if how == "restart":
+        restorer = Restorer()
+        for key, value in records:
+            restorer.load(key, value)
+        one = RuledPartition(0, 1, rules, restorer)
+        one.fold_records(keys, values, range(len(log)))
+    else:
+        one.evaluator.replace(rules)
+        one.fold_records(keys[30:], values[30:], range(30, len(log)))
+    assert [(each.rule, *brief([each])[0]) for each in one.take()[0]] == [
+        ("Emitter", "firing", "breached_at_once", 61 * SECOND, 62), ("Worker", "firing", "breached_at_once", 61 * SECOND, 62),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,10 @@ class Facts(Protocol):
 
     def emitters(self, key: Key) -> Sequence[LedgerRecord]: ...
 
+    def noticed(self) -> Iterable[tuple[str, Key]]:
+        """The queues, workers and emitters that something is known of, as `Evaluator.heard` is told them."""
+        ...
+
     def all_series(self) -> Iterable[LiveSeries]: ...
 
     def stuck_attempts(self) -> Iterable[tuple[Key, StuckWork]]:
@@ -175,6 +179,8 @@ class Evaluator:
             if compiled.when in NOTICES:
                 for key in compiled.instances:
                     self._schedule(compiled, key, 0)
+        for kind, key in self.facts.noticed():  # who says nothing more is on no list yet, and may be silent for too long one day
+            self.heard(kind, key)
 
     # -- what the fold tells
 

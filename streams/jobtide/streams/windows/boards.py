@@ -6,6 +6,7 @@ The form that workers, queues and ledgers share; how each is put together is the
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import ClassVar, Generic, TypeVar
 
 import msgspec
@@ -37,6 +38,9 @@ class Board(ABC, Generic[Entry]):
 
     def holds(self, key: Key) -> bool:
         return key in self._entries or key in self._changed
+
+    def keys(self) -> Iterable[Key]:
+        return self._entries.keys()
 
     def touch(self, key: Key) -> None:
         self._changed[key] = None

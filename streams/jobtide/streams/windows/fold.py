@@ -239,6 +239,11 @@ class WindowFold:
     def worker(self, key: tuple[str, ...]) -> WorkerSnapshot | None:
         return self._workers.find(key)
 
+    def noticed(self) -> Iterable[tuple[str, tuple[str, ...]]]:
+        """The queues, workers and emitters known, as `Watch.heard` is told them."""
+        boards = (("queues", self._queues.keys()), ("workers", self._workers.keys()), ("emitters", self._ledgers.sources()))
+        return [(kind, key) for kind, keys in boards for key in keys]
+
     def emitters(self, key: tuple[str, ...]) -> list[LedgerRecord]:
         """What each source partition received of each epoch of a (tenant, system) or a (tenant, system, source)."""
         return self._ledgers.of(key)

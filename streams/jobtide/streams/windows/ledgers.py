@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from jobtide.streams.folds.records import LedgerRecord
 from jobtide.streams.folds.sequences import EXPIRY_US
 from jobtide.streams.snapshots import LedgerSnapshot
@@ -46,6 +48,10 @@ class Ledgers(Board[Line]):
         sources = self._of.get((tenant, system), {})
         chosen = [sources.get(source[0], {})] if source else sources.values()
         return [self._entries[each][1] for lines in chosen for each in lines]
+
+    def sources(self) -> Iterable[Key]:
+        """The (tenant, system, source) of all lines."""
+        return [(*system, source) for system, sources in self._of.items() for source in sources]
 
     def heard_us(self, entry: Line) -> int:
         return entry[0]
