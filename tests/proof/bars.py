@@ -51,6 +51,13 @@ PROOFS = {
     "ends": "",
     "d10_waits": "",
     "d20_privacy": "",
+    "alerts_kills": "the transitions of the oracle, whoever is killed",
+    "notifier_kills": "each transition once and in order, 0 bad signatures",
+    "d12_alert_latency": "p50 < 4 s, p99 < 8 s at 5 000 events/s",
+    "d13_delivery": "each delivered; other endpoints' p99 < 5 s",
+    "d14_replay": "replay: same ids, times, values; backtest: no difference that it does not list",
+    "alert_speed": "≤ 50 % of a core",
+    "random_series": "10 000 series, 0 laws broken, replay = same ids",
     "bench": "goal 100 000 events/s, floor 50 000; ratio ≥ 0.5; history ≥ 30 000/s; RSS ≤ 500 MB",
 }
 _PLUMBING = frozenset({"passes", "passed", "bar", "rows", "hashes", "seeds", "wrong", "required", "measured"})
