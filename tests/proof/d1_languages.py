@@ -13,6 +13,7 @@ import contextlib
 import sys
 import time
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests import postgres_server, servers
@@ -103,10 +104,7 @@ def _work(made: list[Shop], deadline_s: float) -> dict[str, dict[str, int]]:
                 told = time.monotonic()
                 print(f"  jobs ended: {ended}", file=sys.stderr, flush=True)
             time.sleep(0.25)
-        time.sleep(1)  # not for jobtide: most backends count a job a moment after its body
-        for shop in made:
-            wait_for_own(shop)
-        return {shop.backend: counters for shop in made if (counters := shop.counters())}
+        return counted_by_backends(made)
 
 
 def _history(api: Api, made: list[Shop], attempts: dict[str, list[Attempt]], from_us: int, to_us: int) -> Comparison:
@@ -132,6 +130,14 @@ def wait_for_own(shop: Shop) -> None:
     if shop.backend == "sidekiq":
         attempts = {shop.backend: shop.attempts()}
         wait_for(lambda: not own_counters(attempts, {shop.backend: shop.counters()}).wrong, OWN_COUNTERS_S, 0.2)
+
+
+def counted_by_backends(shops: Sequence[Shop]) -> dict[str, dict[str, int]]:
+    """What the backends that count say, once they have counted the last job."""
+    time.sleep(1)  # not for jobtide: most backends count a job a moment after its body, and some cannot be asked whether they have
+    for shop in shops:
+        wait_for_own(shop)
+    return {shop.backend: counters for shop in shops if (counters := shop.counters())}
 
 
 def own_counters(attempts: dict[str, list[Attempt]], counters: dict[str, dict[str, int]]) -> Comparison:

@@ -195,10 +195,7 @@ def _work(where: Place, full: bool) -> list[report.Result]:
         broken = [shop.failed() for shop in shops if shop.failed()]
         assert done and not broken, (broken, {shop.backend: f"{shop.ended}/{shop.jobs}" for shop in shops})
         drained = wait_for(lambda: all(spool_bytes(shop.folder / "spool") == 0 for shop in shops), 60)
-        time.sleep(1)  # not for jobtide: most backends count a job a moment after its body
-        for shop in shops:
-            d1_languages.wait_for_own(shop)
-        counters = {shop.backend: counted for shop in shops if (counted := shop.counters())}
+        counters = d1_languages.counted_by_backends(shops)
     events = raw_log.everything(where.kafka.address)
     attempts = {shop.backend: shop.attempts() for shop in shops}
     return [

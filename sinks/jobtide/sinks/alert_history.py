@@ -11,16 +11,16 @@ import logging
 import time
 from collections.abc import Sequence
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 from jobtide.sinks import alert_rows
 from jobtide.sinks.alert_rows import AlertRecord
 from jobtide.sinks.clickhouse.connection import ClickHouse
+from jobtide.sinks.group import new_consumer, started
 from jobtide.sinks.history_metrics import HistoryMetrics
 from jobtide.sinks.inserts import insert
-from jobtide.sinks.patience import Patience, Stopped, pause
+from jobtide.sinks.patience import Patience, Stopped
 from jobtide.streams import topics
-from jobtide.streams.agents.kafka import connection
 from jobtide.streams.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,6 @@ MAX_RECORDS = 5_000
 POLL_MS = 500
 REPORT_EVERY_S = 2.0
 SLACK_US = 2_000_000  # what a fetch says of the end of a log is as old as the fetch
-_DAY_MS = 86_400_000
 _PROGRESS = ("kafka_partition", "read_until", "updated_at")
 
 
@@ -41,21 +40,13 @@ class AlertHistory:
         self._db, self._patience, self._metrics = db, patience, metrics
         self._topic = settings.topic(topics.ALERTS)
         self._reported_at = 0.0
-        self._consumer = AIOKafkaConsumer(
-            **connection(settings),
-            group_id=settings.topic_prefix + GROUP,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            session_timeout_ms=settings.session_timeout_ms,
-            heartbeat_interval_ms=max(settings.session_timeout_ms // 10, 100),
-            max_poll_interval_ms=_DAY_MS,  # while ClickHouse is away nothing is fetched, for as long as it takes
-            metadata_max_age_ms=10_000,  # how long a topic that is made after us stays unseen
-        )
+        self._consumer = new_consumer(settings, GROUP)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`. Raises StoreRejected."""
-        if not await self._start(stop):
+        if not await started(self._consumer, stop, "history of alerts"):
             return
+        self._consumer.subscribe([self._topic])
         try:
             while not stop.is_set():
                 await self._round()
@@ -63,19 +54,6 @@ class AlertHistory:
             return
         finally:
             await self._consumer.stop()
-
-    async def _start(self, stop: asyncio.Event) -> bool:
-        """False if `stop` came before Kafka."""
-        while not stop.is_set():
-            try:
-                await self._consumer.start()
-            except KafkaError as error:
-                log.warning("history of alerts waits for Kafka", extra={"reason": str(error)})
-                await pause(stop, 1.0)
-            else:
-                self._consumer.subscribe([self._topic])
-                return True
-        return False
 
     async def _round(self) -> None:
         began_us = time.time_ns() // 1000

@@ -12,12 +12,11 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import TypeVar
 
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 from jobtide.sinks.batch import Record
-from jobtide.sinks.patience import pause
+from jobtide.sinks.group import new_consumer, started
 from jobtide.streams import topics
-from jobtide.streams.agents.kafka import connection
 from jobtide.streams.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -27,7 +26,6 @@ BYTES_PER_EVENT = 1_024  # a batch also ends at history_batch_events times this,
 FETCH_BYTES = 1 << 20  # per partition: the consumer holds about two of these; answers of 32 MB cost more in copies than in requests
 _EVENT_MARK = b'"specversion"'
 _BRACKET = ord("[")
-_DAY_MS = 86_400_000
 
 Owner = TypeVar("Owner")
 
@@ -40,32 +38,14 @@ class LogSource:
         self._max_events = settings.history_batch_events
         self._max_s = settings.history_batch_ms / 1000
         self._listener = _Listener(self, on_assigned, on_revoked)
-        self._consumer = AIOKafkaConsumer(
-            **connection(settings),
-            group_id=settings.topic_prefix + GROUP,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            session_timeout_ms=settings.session_timeout_ms,
-            heartbeat_interval_ms=max(settings.session_timeout_ms // 10, 100),
-            rebalance_timeout_ms=30_000,
-            # While ClickHouse is away nothing is fetched, for as long as it takes: that is no reason to leave the group.
-            max_poll_interval_ms=_DAY_MS,
-            max_partition_fetch_bytes=FETCH_BYTES,
-            metadata_max_age_ms=10_000,  # how long a topic that is made after us stays unseen
-        )
+        self._consumer = new_consumer(settings, GROUP, rebalance_timeout_ms=30_000, max_partition_fetch_bytes=FETCH_BYTES)
 
     async def start(self, stop: asyncio.Event) -> bool:
         """Connect and subscribe, waiting for the broker; False if `stop` came first."""
-        while not stop.is_set():
-            try:
-                await self._consumer.start()
-            except KafkaError as error:
-                log.warning("history writer waits for Kafka", extra={"reason": str(error)})
-                await pause(stop, 1.0)
-            else:
-                self._consumer.subscribe([self._topic], listener=self._listener)
-                return True
-        return False
+        if not await started(self._consumer, stop, "history writer"):
+            return False
+        self._consumer.subscribe([self._topic], listener=self._listener)
+        return True
 
     async def collect(self, owner: Callable[[], Owner], stop: asyncio.Event) -> tuple[Owner, list[Record]]:
         """The next batch with its owner: as many events as one may have, or what came within its time. Empty if nothing did, or `stop`.
